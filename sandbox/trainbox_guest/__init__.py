@@ -1,0 +1,1 @@
+"""What runs inside the sandbox: standard library only, Python 3.9 or newer."""
