@@ -1,0 +1,125 @@
+"""What the store takes and gives beside the SDK's views: frozen records, no rows, no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from trainbox_sdk.jobs import JobSpec, JobView, Resources, State
+from trainbox_sdk.tasks import StepPlan
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job that passed every check, about to be inserted.
+
+    Attributes:
+        request_digest: sha256 of the canonical request; the same key with another digest clashes.
+    """
+
+    id: str
+    owner: str
+    spec: JobSpec
+    resources: Resources
+    backend: str
+    steps: tuple[StepPlan, ...]
+    idempotency_key: str | None = None
+    request_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Inserted:
+    """The stored job, and whether the key had stored it before."""
+
+    job: JobView
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A step as the engine drives it.
+
+    Attributes:
+        attempt_id: the current attempt; None before the first.
+        attempt: its number, from 1; 0 before the first.
+        cancel_requested: someone asked; recorded before the sandbox is stopped.
+        events_offset: bytes of the guest's event file that are committed.
+        deadline_at: absolute wall-clock limit of the current attempt.
+        started_at: when the current attempt's sandbox was seen running.
+        environment_ref: what the current attempt was started in.
+    """
+
+    id: str
+    job_id: str
+    plan: StepPlan
+    state: State
+    task: str
+    job_name: str
+    owner: str
+    dataset_id: str | None
+    resources: Resources
+    backend: str
+    priority: int
+    queued_at: datetime
+    reason_code: str
+    attempt_id: str | None = None
+    attempt: int = 0
+    cancel_requested: bool = False
+    events_offset: int = 0
+    deadline_at: datetime | None = None
+    started_at: datetime | None = None
+    environment_ref: str = ""
+    after_done: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything a transition may write, beside the new state.
+
+    Attributes:
+        reason_code, reason: a stable word and a sentence for people.
+        data: further facts for the event.
+    """
+
+    reason_code: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    peak_memory_bytes: int | None = None
+    deadline_at: datetime | None = None
+    environment_ref: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewArtifact:
+    """A published blob that a step declared."""
+
+    id: str
+    name: str
+    kind: str
+    digest: str
+    bytes: int
+    media_type: str
+
+
+@dataclass(frozen=True)
+class NewModel:
+    """A model version to be numbered and inserted with its step's success."""
+
+    id: str
+    name: str
+    artifact_id: str
+    signature: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    parity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GuestEvent:
+    """One event line of a guest, decoded."""
+
+    kind: str
+    at: datetime
+    data: Mapping[str, Any]

@@ -1,0 +1,48 @@
+"""What a surface is: one HTTP dialect over the engine; the one SDK room that knows aiohttp."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from aiohttp import web
+
+from trainbox_sdk.engine import Engine
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method and path; the path is absolute and must lie under the surface's prefixes.
+
+    Attributes:
+        max_body_bytes: largest request body the middleware lets through; None for a handler that
+            counts a streamed body itself.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    max_body_bytes: int | None = 1024 * 1024
+
+
+class Surface(ABC):
+    """One HTTP dialect: its URLs, its wire models, its error bodies, its credentials.
+
+    A surface never sees a container, a hyper-parameter or a table; it speaks to the engine.
+    """
+
+    name: ClassVar[str]
+    prefixes: ClassVar[tuple[str, ...]]
+    requires_tasks: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def routes(self, engine: Engine) -> Sequence[Route]:
+        """Return the routes; called once at start."""
+
+    @abstractmethod
+    def error_response(self, error: Exception, request: web.Request) -> web.Response:
+        """Turn any exception under this surface's prefixes into the dialect's own body."""
