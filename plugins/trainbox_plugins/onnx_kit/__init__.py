@@ -1,0 +1,15 @@
+"""Write a CatBoost model and its pre-processing as one ONNX graph, and prove that they agree.
+
+A library that stands alone: it needs numpy, onnx and onnxruntime, and knows nothing of the daemon.
+
+=====================  ==========================================================================
+``catboost_json``      CatBoost's JSON model, read into plain dataclasses
+``ctr_tables``         target statistics of categorical features as lookup tables
+``trees``              decision trees as the arrays of one TreeEnsembleRegressor
+``calendar_features``  year, month, weekday, ... of epoch seconds, in integer arithmetic
+``graph``              a small graph builder with pinned versions
+``pipeline``           ``build_onnx``: typed raw columns in, predictions out
+``probes``             hostile rows that visit every column's weak spots
+``parity``             ``check_parity``: does the graph answer what the model answers?
+=====================  ==========================================================================
+"""
