@@ -1,0 +1,1 @@
+"""Run steps in locked-down containers of a local Docker Engine."""
