@@ -100,8 +100,7 @@ class EnginePort(Protocol):
     async def commit(self, container: str, *, changes: Sequence[str] = ()) -> str:
         """Make an image of a stopped container and return its id.
 
-        Args:
-            changes: Dockerfile instructions such as ``LABEL a=b``.
+        ``changes`` are Dockerfile instructions such as ``LABEL a=b``.
         """
 
     # --- blocking, for a thread of the caller's own -----------------------------------------
@@ -155,8 +154,7 @@ class EnginePort(Protocol):
     ) -> str:
         """Make a one-layer image of a root file system tar and return its id.
 
-        Args:
-            changes: Dockerfile instructions such as ``ENV A=b`` or ``LABEL a=b``.
+        ``changes`` are Dockerfile instructions such as ``ENV A=b`` or ``LABEL a=b``.
         """
 
     async def image_tag(self, reference: str, repository: str, tag: str) -> None:

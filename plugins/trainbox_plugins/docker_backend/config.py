@@ -1,0 +1,51 @@
+"""What an admin may set for the docker backend, in ``[plugin.config]`` of ``plugins.toml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PositiveSeconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Config(BaseModel):
+    """Settings of the docker backend.
+
+    Attributes:
+        socket_url: the engine's Unix socket; it must be on this host, since paths are bind-mounted.
+        call_deadline_s: how long any short engine call may take before the engine counts as away.
+        start_deadline_s: the same for create, start and remove, which do the kernel's work.
+        cpus: cores to give out; None for all of the engine's but ``reserve_cpus``.
+        memory_bytes: memory to give out; None for all of the engine's but ``reserve_memory_bytes``.
+        gpu_devices: device ids to give out, one sandbox per device; none by default.
+        runtime: OCI runtime the engine knows, such as ``runsc``; None for the engine's default.
+        seccomp_profile: path of a seccomp profile; None for the engine's default, which is one.
+        sandbox_uid, sandbox_gid: who the guest is when the daemon is root. Another daemon runs its
+            guests as itself, so that both can write the step's directories.
+        cgroup_parent: cgroup under which all sandboxes lie, so that one limit can hold them all.
+        log_flood_bytes: output beyond which a sandbox is killed; less is cut to its log limit.
+        disk_poll_s: seconds between two looks at the size of the writable directories.
+        registry_base: image that environments are built from where a registry is reachable; None
+            bootstraps from distribution packages.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    socket_url: Annotated[str, Field(pattern=r"^unix:///.+")] = "unix:///var/run/docker.sock"
+    call_deadline_s: PositiveSeconds = 15.0
+    start_deadline_s: PositiveSeconds = 60.0
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    reserve_cpus: Annotated[float, Field(ge=0)] = 0.0
+    reserve_memory_bytes: Annotated[int, Field(ge=0)] = 1024**3
+    gpu_devices: tuple[str, ...] = ()
+    runtime: str | None = None
+    seccomp_profile: Path | None = None
+    sandbox_uid: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
+    sandbox_gid: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
+    cgroup_parent: str | None = None
+    log_flood_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
+    disk_poll_s: PositiveSeconds = 1.0
+    registry_base: str | None = None

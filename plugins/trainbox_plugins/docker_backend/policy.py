@@ -1,0 +1,270 @@
+"""The sandbox policy as data: one pure function from a spec to the body of ``POST /containers``.
+
+Nothing else in this backend decides what a sandbox may do. ``docs/sandbox.md`` lists every field
+with the attack it stops and the test that shows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainbox_sdk.backends import InsidePaths, SandboxRef, SandboxSpec, guest_environment
+from trainbox_sdk.errors import BackendRejected
+
+PYTHON = "/opt/trainbox/bin/python"
+"""The interpreter that every environment image has."""
+
+LABEL = "trainbox."
+MAX_ENV_VALUE_BYTES = 4096
+"""A longer value makes ``exec`` fail as if the step had failed."""
+MAX_ENV_BYTES = 64 * 1024
+
+_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_INPUT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_LOADER_ENV = re.compile(r"LD_.*|GCONV_PATH|MALLOC_.*|GLIBC_TUNABLES")
+_LOG_FILES = 2
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What the host decides about every sandbox alike.
+
+    Attributes:
+        uid, gid: who the guest is.
+        seccomp: text of a seccomp profile, or empty for the engine's default.
+        runtime: OCI runtime, or empty for the engine's default.
+        cgroup_parent: or empty for the engine's default.
+        gpu_devices: ids of the devices this sandbox gets.
+    """
+
+    uid: int
+    gid: int
+    seccomp: str = ""
+    runtime: str = ""
+    cgroup_parent: str = ""
+    gpu_devices: tuple[str, ...] = ()
+
+
+def inside_paths(spec: SandboxSpec) -> InsidePaths:
+    """Return where the guest finds its files; the data keeps its suffix, since readers look at it."""
+    dataset = spec.paths.dataset
+    return InsidePaths(
+        spec="/trainbox/in/spec.json",
+        dataset=None if dataset is None else f"/trainbox/in/data{dataset.suffix}",
+        code="/trainbox/in/code",
+        output="/trainbox/out",
+        scratch="/trainbox/scratch",
+        events="/trainbox/events.jsonl",
+    )
+
+
+def sandbox_policy(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any]:
+    """Return the create body of one sandbox (Engine API v1.41, ``ContainerCreate``).
+
+    Pure: reads no file, no clock, no host. Equal specs give equal bodies.
+
+    Raises:
+        BackendRejected: an image that is not an id, a variable or a name the engine cannot carry.
+    """
+    if not _IMAGE_ID.fullmatch(spec.environment):
+        raise BackendRejected(
+            f"{spec.environment!r} is not an image id",
+            code="unknown_environment",
+            hint="tags move; use the reference that build_environment returned",
+        )
+    return {
+        "Image": spec.environment,
+        "Entrypoint": [],
+        "Cmd": [PYTHON, "-u", *_argv(spec)],
+        "Env": _environment(spec),
+        "User": f"{confinement.uid}:{confinement.gid}",
+        "WorkingDir": "/tmp",  # noqa: S108 - the sandbox's own tmpfs
+        "Hostname": "sandbox",
+        "NetworkDisabled": True,
+        "AttachStdin": False,
+        "OpenStdin": False,
+        "Tty": False,
+        "StopSignal": "SIGTERM",
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": sandbox_labels(spec, confinement),
+        "HostConfig": _host_config(spec, confinement),
+    }
+
+
+def ref_labels(ref: SandboxRef) -> dict[str, str]:
+    """Return the labels a sandbox is found by; names are only a fence against a second one."""
+    return {
+        f"{LABEL}instance": ref.instance,
+        f"{LABEL}job": ref.job_id,
+        f"{LABEL}attempt": ref.attempt_id,
+        f"{LABEL}role": ref.role,
+    }
+
+
+def ref_of(labels: Mapping[str, str]) -> SandboxRef | None:
+    """Return the reference that :func:`ref_labels` wrote, or None for a stranger's container."""
+    try:
+        return SandboxRef(
+            instance=labels[f"{LABEL}instance"],
+            job_id=labels[f"{LABEL}job"],
+            attempt_id=labels[f"{LABEL}attempt"],
+            role=labels[f"{LABEL}role"],
+        )
+    except KeyError:
+        return None
+
+
+def sandbox_labels(spec: SandboxSpec, confinement: Confinement) -> dict[str, str]:
+    """Return all labels: who it is, until when, and a digest of what it runs."""
+    told = repr((spec.environment, spec.argv, sorted(spec.env.items()), spec.limits, spec.gpus))
+    labels = {
+        **ref_labels(spec.ref),
+        f"{LABEL}deadline": spec.deadline_at.isoformat(),
+        f"{LABEL}spec": hashlib.sha256(told.encode()).hexdigest(),
+    }
+    if confinement.gpu_devices:
+        labels[f"{LABEL}gpus"] = ",".join(confinement.gpu_devices)
+    return labels
+
+
+def _host_config(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any]:
+    limits = spec.limits
+    config: dict[str, Any] = {
+        # --- who it is to the kernel
+        "CapDrop": ["ALL"],
+        "CapAdd": [],
+        "SecurityOpt": _security(confinement),
+        "Privileged": False,
+        "UsernsMode": "",
+        "PidMode": "",
+        "IpcMode": "private",
+        "UTSMode": "",
+        "CgroupnsMode": "private",
+        "Devices": [],
+        "DeviceCgroupRules": [],
+        # --- what it can reach
+        "NetworkMode": "none",
+        "Links": [],
+        "ExtraHosts": [],
+        "Dns": [],
+        "PublishAllPorts": False,
+        "ReadonlyRootfs": True,
+        "Mounts": _mounts(spec),
+        "Binds": [],
+        "VolumesFrom": [],
+        "Tmpfs": {
+            "/tmp": (  # noqa: S108 - the sandbox's own tmpfs
+                f"rw,nosuid,nodev,noexec,size={limits.tmp_bytes},"
+                f"nr_inodes={limits.tmp_inodes},mode=1777"
+            )
+        },
+        # --- how much it can use
+        "Memory": limits.memory_bytes,
+        "MemorySwap": limits.memory_bytes,
+        "NanoCpus": round(limits.cpus * 1_000_000_000),
+        "PidsLimit": limits.pids,
+        "ShmSize": limits.shm_bytes,
+        "Ulimits": [
+            {"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files},
+            {"Name": "fsize", "Soft": limits.file_bytes, "Hard": limits.file_bytes},
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "memlock", "Soft": 65536, "Hard": 65536},
+        ],
+        "OomScoreAdj": 500,
+        "OomKillDisable": False,
+        # --- how it lives and dies
+        "Init": True,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": False,
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": {"max-size": str(limits.log_bytes), "max-file": str(_LOG_FILES)},
+        },
+    }
+    if confinement.runtime:
+        config["Runtime"] = confinement.runtime
+    if confinement.cgroup_parent:
+        config["CgroupParent"] = confinement.cgroup_parent
+    if confinement.gpu_devices:
+        config["DeviceRequests"] = [
+            {
+                "Driver": "nvidia",
+                "DeviceIDs": list(confinement.gpu_devices),
+                "Capabilities": [["gpu"]],
+            }
+        ]
+    return config
+
+
+def _security(confinement: Confinement) -> list[str]:
+    options = ["no-new-privileges:true"]
+    if confinement.seccomp:
+        options.append(f"seccomp={confinement.seccomp}")
+    return options
+
+
+def _mounts(spec: SandboxSpec) -> list[dict[str, Any]]:
+    inside, paths = inside_paths(spec), spec.paths
+    read_only = [(str(paths.spec), inside.spec), (str(paths.code), inside.code)]
+    if paths.dataset is not None and inside.dataset is not None:
+        read_only.append((str(paths.dataset), inside.dataset))
+    for name, path in sorted(paths.inputs.items()):
+        if not _INPUT_NAME.fullmatch(name):
+            raise BackendRejected(f"input name {name!r} is not a plain file name")
+        read_only.append((str(path), f"/trainbox/in/inputs/{name}"))
+    writable = [
+        (str(paths.output), inside.output),
+        (str(paths.scratch), inside.scratch),
+        (str(paths.events), inside.events),
+    ]
+    return [_bind(source, target, read_only=True) for source, target in read_only] + [
+        _bind(source, target, read_only=False) for source, target in writable
+    ]
+
+
+def _bind(source: str, target: str, *, read_only: bool) -> dict[str, Any]:
+    # A mount, unlike a bind string, refuses a source that does not exist and carries any path.
+    return {
+        "Type": "bind",
+        "Source": source,
+        "Target": target,
+        "ReadOnly": read_only,
+        "BindOptions": {"Propagation": "rprivate"},
+    }
+
+
+def _argv(spec: SandboxSpec) -> list[str]:
+    for word in spec.argv:
+        if "\0" in word:
+            raise BackendRejected("an argument holds a null byte")
+    return list(spec.argv)
+
+
+def _environment(spec: SandboxSpec) -> list[str]:
+    for name in spec.env:
+        if not _ENV_NAME.fullmatch(name):
+            raise BackendRejected(f"{name!r} is not a name an environment variable can have")
+        if _LOADER_ENV.fullmatch(name):
+            raise BackendRejected(
+                f"variable {name} steers the dynamic loader, which also loads the sandbox's init"
+            )
+    variables = [
+        f"{name}={value}" for name, value in guest_environment(inside_paths(spec), spec).items()
+    ]
+    for variable in variables:
+        name = variable.partition("=")[0]
+        if "\0" in variable:
+            raise BackendRejected(f"variable {name} holds a null byte")
+        if len(variable.encode("utf-8", "surrogatepass")) > MAX_ENV_VALUE_BYTES:
+            raise BackendRejected(f"variable {name} is longer than {MAX_ENV_VALUE_BYTES} bytes")
+    if (
+        sum(len(variable.encode("utf-8", "surrogatepass")) for variable in variables)
+        > MAX_ENV_BYTES
+    ):
+        raise BackendRejected(f"the environment is larger than {MAX_ENV_BYTES} bytes")
+    return sorted(variables)
