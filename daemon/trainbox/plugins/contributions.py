@@ -65,7 +65,7 @@ def _refuse_twice(names: Iterable[str]) -> None:
 
 def _require(kind: str, thing: object, expected: type[object]) -> None:
     if not isinstance(thing, expected):
-        raise PluginError(f"it registers {thing!r:.80} as a {kind}, not a {expected.__name__}")
+        raise PluginError(f"it registers {thing!r:.80} as {kind}, which is no {expected.__name__}")
     _check_name(kind, thing)
 
 
