@@ -11,6 +11,9 @@ from aiohttp import web
 
 from trainbox_sdk.engine import Engine
 
+REQUEST_ID = "trainbox_request_id"
+"""Key under which every request carries its id, for error bodies: ``request[REQUEST_ID]``."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

@@ -1,0 +1,134 @@
+"""Build the one aiohttp application: mounts, one gate before every handler, health routes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Sequence
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from trainbox.http import bodies, guards
+from trainbox.http.config import HttpConfig
+from trainbox.http.mounts import MountTable
+from trainbox.http.ops import ops_routes
+from trainbox.http.problems import problem
+from trainbox.http.state import DRAIN, Drain
+from trainbox_sdk.engine import Engine
+from trainbox_sdk.errors import TrainboxError
+from trainbox_sdk.surfaces import REQUEST_ID, Route, Surface
+
+log = logging.getLogger("trainbox.http")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_STARTED = "trainbox_response_started"
+
+
+def build_app(engine: Engine, surfaces: Sequence[Surface], config: HttpConfig) -> web.Application:
+    """Mount the surfaces and guard them.
+
+    Raises:
+        MountClash: two surfaces want the same URLs.
+    """
+    table = MountTable(surfaces, engine)
+    limits: dict[web.AbstractRoute, Route] = {}
+    app = web.Application(middlewares=[_gate(table, limits, config)])
+    app[DRAIN] = Drain()
+    app.add_routes(ops_routes(engine))
+    for mount in table.mounts:
+        for route in mount.routes:
+            added = app.router.add_route(route.method, route.path, route.handler)
+            limits[added] = route
+    app.on_response_prepare.append(_on_prepare)
+    app.on_shutdown.append(_on_shutdown)
+    return app
+
+
+def start_draining(app: web.Application) -> None:
+    """Refuse changes from now on (503 with ``Retry-After``); reads and streams go on."""
+    app[DRAIN].draining = True
+
+
+def _gate(
+    table: MountTable, limits: dict[web.AbstractRoute, Route], config: HttpConfig
+) -> Middleware:
+    """Return the middleware every request passes, known path or not."""
+    hosts = config.hosts
+
+    async def admit(request: web.Request) -> web.Request:
+        guards.check_host(request, hosts)
+        guards.check_site(request)
+        guards.check_drain(
+            request, draining=request.app[DRAIN].draining, retry_after_s=config.retry_after_s
+        )
+        route = limits.get(request.match_info.route)
+        if route is None or route.max_body_bytes is None:
+            return request
+        return await bodies.read_capped(request, route.max_body_bytes, config.body_timeout_s)
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[REQUEST_ID] = _request_id(request)
+        try:
+            return await handler(await admit(request))
+        except Exception as error:  # noqa: BLE001 - the last handler of every error of a request
+            return _answer(error, request, table)
+
+    return gate
+
+
+def _answer(error: Exception, request: web.Request, table: MountTable) -> web.StreamResponse:
+    """Turn an error into its owner's body, or give the connection up where that is too late."""
+    if isinstance(error, web.HTTPException) and error.status < 400:  # noqa: PLR2004 - a redirect
+        raise error
+    if isinstance(error, ConnectionError) or _STARTED in request:
+        # The client is gone, or has half an answer: aiohttp closes the connection on an error.
+        raise error
+    if not isinstance(error, (web.HTTPException, TrainboxError)):
+        _log_failure(error, request)
+    owner = table.owner(request.path)
+    try:
+        response = owner.error_response(error, request) if owner else problem(error, request)
+    except Exception as broken:  # noqa: BLE001 - a surface must not hide the first error
+        _log_failure(broken, request)
+        response = problem(error, request)
+    if response.status == 408:  # noqa: PLR2004 - the rest of that body would be read as a request
+        response.force_close()
+    return response
+
+
+def _log_failure(error: Exception, request: web.Request) -> None:
+    log.error(
+        "request failed",
+        exc_info=error,
+        extra={
+            "request_id": request.get(REQUEST_ID, ""),
+            "method": request.method,
+            "path": request.path,
+        },
+    )
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get("X-Request-ID", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+async def _on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+    request[_STARTED] = True
+    headers = response.headers
+    headers["X-Request-ID"] = request.get(REQUEST_ID, "")
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Cache-Control", "no-store")
+    if not isinstance(response, (web.Response, web.FileResponse)):
+        task = asyncio.current_task()
+        assert task is not None
+        request.app[DRAIN].watch(task)
+
+
+async def _on_shutdown(app: web.Application) -> None:
+    start_draining(app)
+    app[DRAIN].cut_streams()
