@@ -1,0 +1,362 @@
+"""The one composition root: builds every object, passes it down, runs the loops, closes in order.
+
+Start: settings, logs, store and migrations, blobs, plugins, registry frozen, backends opened,
+reconcile, loops, listener, READY. Stop: STOPPING, changes answer 503, the scheduler stops claiming,
+running sandboxes are detached and re-adopted at the next start, listener, backends, store last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainbox import logs
+from trainbox.blobs import BlobStore
+from trainbox.engine.access import Access
+from trainbox.engine.builds import Builds
+from trainbox.engine.drive import Workshop
+from trainbox.engine.events import EventFeed
+from trainbox.engine.facade import EngineFacade, Rooms
+from trainbox.engine.health import Pulse
+from trainbox.engine.intake import Intake
+from trainbox.engine.predict import Predictor
+from trainbox.engine.readiness import ReadinessProbe
+from trainbox.engine.reconcile import Reconciler
+from trainbox.engine.sandboxes import SandboxFiles
+from trainbox.engine.scheduler import Scheduler
+from trainbox.engine.staging import CodeStage
+from trainbox.engine.supervisor import Supervisor
+from trainbox.http.application import build_app, start_draining
+from trainbox.http.config import HttpConfig
+from trainbox.http.listener import listening
+from trainbox.ingest import Ingest, IngestLimits
+from trainbox.plugins import Loaded, load_plugins, read_manifest
+from trainbox.registry import Registry, build_registry
+from trainbox.settings import Settings
+from trainbox.store import Store
+from trainbox_sdk.backends import SandboxBackend
+from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
+from trainbox_sdk.errors import NotFound, TrainboxError, Unavailable
+from trainbox_sdk.jobs import JobEvent
+
+log = logging.getLogger(__name__)
+
+FIRST_TOKEN_SCOPES = ("admin", "submit", "read", "predict")
+
+
+@dataclass(frozen=True)
+class House:
+    """A daemon with every room built and no listener yet; what tests and ``serve`` use."""
+
+    settings: Settings
+    store: Store
+    registry: Registry
+    plugins: Loaded
+    engine: EngineFacade
+    scheduler: Scheduler
+    supervisor: Supervisor
+    reconciler: Reconciler
+    feed: EventFeed
+    pulse: Pulse
+
+
+def require_state_dir(path: Path) -> None:
+    """Make the state directory, private to the daemon's user.
+
+    Raises:
+        Unavailable: it cannot be made or written.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Unavailable(
+            f"the state directory {path} cannot be written: {error.strerror}",
+            code="state_dir_unwritable",
+            hint="give TRAINBOX_STATE_DIR a directory that this user owns",
+        ) from error
+
+
+@asynccontextmanager
+async def open_house(settings: Settings) -> AsyncIterator[House]:
+    """Build every room; on leaving, detach sandboxes and close in reverse.
+
+    Raises:
+        TrainboxError: whatever stops a start, with what to do.
+    """
+    require_state_dir(settings.state_dir)
+    async with AsyncExitStack() as stack:
+        store = await Store.open(settings.state_dir)
+        stack.push_async_callback(store.close)
+        plugins = load_plugins(read_manifest(settings.plugins_file))
+        registry = build_registry(plugins)
+        await _open_backends(stack, registry.backends, store.instance)
+        house = await _furnish(stack, settings, store, registry, plugins)
+        await _first_token(settings, store)
+        await house.reconciler.look()
+        yield house
+
+
+async def _furnish(
+    stack: AsyncExitStack,
+    settings: Settings,
+    store: Store,
+    registry: Registry,
+    plugins: Loaded,
+) -> House:
+    state_dir = settings.state_dir
+    blobs = BlobStore(state_dir / "blobs")
+    files = SandboxFiles(state_dir)
+    code = state_dir / "code"
+    code.mkdir(exist_ok=True)
+    pulse = Pulse(registry.backends)
+    feed = _connect_feed(stack, store, plugins)
+    access = Access(store, plugins.authorize)
+    workshop = Workshop(
+        store=store,
+        blobs=blobs,
+        backends=registry.backends,
+        checks=registry.checks,
+        files=files,
+        stage=CodeStage(code),
+        builds=Builds(registry.environments),
+        grace_s=settings.grace_s,
+    )
+    wake: list[Callable[[], None]] = []
+    supervisor = Supervisor(workshop, lambda: [call() for call in wake] and None)
+    scheduler = Scheduler(store, registry.backends, supervisor, pulse)
+    wake.append(scheduler.wake)
+    stack.push_async_callback(supervisor.close)
+    predictor = Predictor(
+        max_workers=settings.predict_workers,
+        memory_bytes=settings.predict_memory_bytes,
+        timeout_s=settings.predict_timeout_s,
+    )
+    stack.push_async_callback(predictor.close)
+    rooms = Rooms(
+        store=store,
+        blobs=blobs,
+        ingest=Ingest(blobs, _ingest_limits(settings), state_dir / "tmp"),
+        registry=registry,
+        access=access,
+        intake=Intake(
+            store,
+            registry,
+            access,
+            pulse,
+            admit=plugins.admit,
+            default_backend=settings.backend,
+            state_dir=state_dir,
+            free_bytes_floor=settings.free_bytes_floor,
+        ),
+        scheduler=scheduler,
+        supervisor=supervisor,
+        files=files,
+        predictor=predictor,
+        feed=feed,
+        readiness=ReadinessProbe(store, registry, pulse, state_dir, settings.free_bytes_floor),
+        plugins=plugins.infos(),
+    )
+    reconciler = Reconciler(store, registry.backends, supervisor, files)
+    return House(
+        settings, store, registry, plugins, EngineFacade(rooms), scheduler, supervisor,
+        reconciler, feed, pulse,
+    )
+
+
+def _connect_feed(stack: AsyncExitStack, store: Store, plugins: Loaded) -> EventFeed:
+    async def read(after: int, job_id: str | None, limit: int) -> list[JobEvent]:
+        return await store.events.after(after, job_id=job_id, limit=limit)
+
+    feed = EventFeed(read)
+
+    def hear(events: Sequence[JobEvent]) -> None:
+        feed.publish(events)
+        for event in events:
+            plugins.notify_job_event(event)
+
+    stack.callback(store.subscribe(hear))
+    stack.callback(feed.close)
+    return feed
+
+
+def _ingest_limits(settings: Settings) -> IngestLimits:
+    return IngestLimits(
+        max_bytes=settings.max_upload_bytes,
+        max_rows=settings.max_rows,
+        max_columns=settings.max_columns,
+    )
+
+
+async def _open_backends(
+    stack: AsyncExitStack, backends: Mapping[str, SandboxBackend], instance: str
+) -> None:
+    for backend in backends.values():
+        await backend.open(instance)
+        stack.push_async_callback(backend.close)
+
+
+async def _first_token(settings: Settings, store: Store) -> None:
+    """Write the first token for the local CLI; a daemon that has tokens keeps them."""
+    if await store.tokens.count() > 0 and settings.token_file.exists():
+        return
+    _, token = await store.tokens.create("local", FIRST_TOKEN_SCOPES, who="daemon")
+    part = settings.token_file.with_suffix(".part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(token + "\n")
+    part.replace(settings.token_file)
+
+
+async def run(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, or until a loop or the store breaks.
+
+    Args:
+        settings: the outside world.
+        ready: told the base URL once requests are answered.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    config = HttpConfig(allowed_hosts=frozenset(settings.allowed_hosts))
+    async with open_house(settings) as house:
+        app = build_app(house.engine, tuple(house.registry.surfaces.values()), config)
+        async with (
+            listening(app, settings.host, settings.port, config) as url,
+            _loops(house, stop),
+        ):
+            house.plugins.notify_daemon_state("ready")
+            _notify("READY=1")
+            ready(url)
+            await stop.wait()
+            _notify("STOPPING=1")
+            log.info("stopping")
+            start_draining(app)
+            house.plugins.notify_daemon_state("stopping")
+            house.feed.close()
+    if house.store.broken:
+        raise Unavailable(f"the store broke: {house.store.broken}", code="store_broken")
+
+
+@asynccontextmanager
+async def _loops(house: House, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Run the loops; one that ends or raises stops the daemon, whose manager restarts it."""
+    tasks = [
+        asyncio.create_task(house.scheduler.run(), name="scheduler"),
+        asyncio.create_task(house.reconciler.run(house.settings.reconcile_s), name="reconcile"),
+        asyncio.create_task(_guard_store(house.store), name="store guard"),
+    ]
+    for task in tasks:
+        task.add_done_callback(lambda done: _report(done, stop))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _guard_store(store: Store) -> None:
+    while not store.broken:
+        await asyncio.sleep(1.0)
+
+
+def _report(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    if task.cancelled():
+        return
+    log.critical("a loop ended", extra={"loop": task.get_name()}, exc_info=task.exception())
+    stop.set()
+
+
+def _notify(state: str) -> None:
+    """Tell the service manager (sd_notify(3)); nothing happens without one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+        sock.sendall(state.encode())
+
+
+def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
+    """Run the daemon in this process until it is told to stop.
+
+    Raises:
+        TrainboxError: it could not start, with what to do.
+    """
+    logs.configure(settings.log_level)
+
+    def announce(url: str) -> None:
+        log.info("ready", extra={"url": url, "state_dir": str(settings.state_dir)})
+
+    asyncio.run(run(settings, ready or announce))
+
+
+# -- environments without a daemon --------------------------------------------------------------
+
+
+async def build_environments(
+    settings: Settings, names: Sequence[str], backend: str | None, report: BuildProgress
+) -> list[BuiltEnvironment]:
+    """Build environments on a backend; all of them, on the first healthy one, by default.
+
+    Raises:
+        NotFound: unknown environment or backend.
+        TrainboxError: the build failed, with what to do.
+    """
+    async with _workbench(settings) as registry:
+        chosen = await _choose(registry, backend)
+        wanted = [_environment(registry, name) for name in names or registry.environments]
+        return [await chosen.build_environment(one, report) for one in wanted]
+
+
+async def list_environments(settings: Settings) -> list[tuple[Environment, BuiltEnvironment | None]]:
+    """Return every environment with each of its builds; None where there is none."""
+    async with _workbench(settings) as registry:
+        built = []
+        for backend in registry.backends.values():
+            try:
+                built += list(await backend.environments())
+            except TrainboxError as error:
+                log.debug("cannot list", extra={"backend": backend.name, "why": error.message})
+    rows: list[tuple[Environment, BuiltEnvironment | None]] = []
+    for environment in registry.environments.values():
+        found = [one for one in built if one.digest == environment.digest]
+        rows += [(environment, one) for one in found] or [(environment, None)]
+    return rows
+
+
+@asynccontextmanager
+async def _workbench(settings: Settings) -> AsyncIterator[Registry]:
+    require_state_dir(settings.state_dir)
+    registry = build_registry(load_plugins(read_manifest(settings.plugins_file)))
+    async with AsyncExitStack() as stack:
+        await _open_backends(stack, registry.backends, "workbench")
+        yield registry
+
+
+async def _choose(registry: Registry, name: str | None) -> SandboxBackend:
+    wanted = name or await Pulse(registry.backends).first_healthy()
+    if wanted is None or wanted not in registry.backends:
+        known = ", ".join(registry.backends) or "none"
+        raise NotFound(
+            f"no backend {name!r}" if name else "no backend is usable now", hint=f"known: {known}"
+        )
+    return registry.backends[wanted]
+
+
+def _environment(registry: Registry, name: str) -> Environment:
+    if name not in registry.environments:
+        known = ", ".join(registry.environments)
+        raise NotFound(f"no environment {name!r}", hint=f"known: {known}")
+    return registry.environments[name]

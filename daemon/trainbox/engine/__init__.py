@@ -1,0 +1,1 @@
+"""The engine decides: it treats parameters, handles and wire words as opaque."""

@@ -1,0 +1,79 @@
+"""Fan-out of committed facts: one shared ring, no queue per listener.
+
+A slow listener costs nothing and loses nothing: it reads what it missed from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from trainbox_sdk.jobs import JobEvent
+
+RING_SIZE = 10_000
+BATCH = 500
+
+ReadStore = Callable[[int, str | None, int], Awaitable[list[JobEvent]]]
+"""``(after, job_id, limit)`` to stored events in order."""
+
+
+class EventFeed:
+    """Remembers the newest events and wakes whoever waits for more."""
+
+    def __init__(self, read_store: ReadStore) -> None:
+        self._read_store = read_store
+        self._ring: deque[JobEvent] = deque(maxlen=RING_SIZE)
+        self._more = asyncio.Event()
+        self._closed = False
+
+    def publish(self, events: Sequence[JobEvent]) -> None:
+        """Take events just committed, in order; never blocks."""
+        self._ring.extend(events)
+        self._wake()
+
+    def close(self) -> None:
+        """End every iteration; called when the daemon stops."""
+        self._closed = True
+        self._wake()
+
+    async def after(self, seq: int, job_id: str | None) -> list[JobEvent]:
+        """Return up to :data:`BATCH` events with a higher ``seq``, waiting for none."""
+        if not self._ring or seq < self._ring[0].seq - 1:
+            return await self._read_store(seq, job_id, BATCH)
+        found: list[JobEvent] = []
+        # Newest first, so that a listener that is up to date looks at few events.
+        for event in reversed(self._ring):
+            if event.seq <= seq:
+                break
+            if job_id is None or event.job_id == job_id:
+                found.append(event)
+        return found[::-1]
+
+    async def follow(
+        self, seq: int, job_id: str | None, ended: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[JobEvent]:
+        """Iterate events after ``seq``, waiting for more until ``ended`` or the feed closes.
+
+        Args:
+            seq: the last event already seen.
+            job_id: only this job's events; None for all.
+            ended: asked whenever nothing is left; True ends the iteration after one more look.
+        """
+        while True:
+            more = self._more
+            last_look = await ended()
+            batch = await self.after(seq, job_id)
+            for event in batch:
+                seq = event.seq
+                yield event
+            if batch:
+                continue
+            if last_look or self._closed:
+                return
+            await more.wait()
+
+    def _wake(self) -> None:
+        # A fresh event per round: waiters of this round all wake, later ones wait for the next.
+        previous, self._more = self._more, asyncio.Event()
+        previous.set()

@@ -1,0 +1,82 @@
+"""What a finished step leaves behind: the parity gate and the model's facts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from trainbox.engine.outputs import Collected, OutputRefused
+from trainbox.ids import new_id
+from trainbox.store import Store
+from trainbox.store.records import NewArtifact, NewModel, StepRecord
+from trainbox_sdk.tasks import StepPlan
+
+MODEL_KIND = "model"
+
+
+def with_offset(step: StepRecord, offset: int) -> StepRecord:
+    """Return the step with another events offset."""
+    return replace(step, events_offset=offset)
+
+
+def require_parity(plan: StepPlan, collected: Collected) -> None:
+    """Refuse a model whose guest says that the graph and the native model differ.
+
+    Raises:
+        OutputRefused: ``parity_failed``.
+    """
+    if not any(output.kind == MODEL_KIND for output in plan.outputs):
+        return
+    parity = collected.result.get("parity")
+    if isinstance(parity, Mapping) and parity.get("passed") is False:
+        raise OutputRefused(
+            "parity_failed", "the exported graph does not predict what the trained model does"
+        )
+
+
+async def new_model(
+    store: Store,
+    step: StepRecord,
+    collected: Collected,
+    facts: Mapping[str, Mapping[str, object]],
+) -> NewModel | None:
+    """Return the model row to insert with the step's success, or None without a model output."""
+    artifact = next((a for a in collected.artifacts if a.kind == MODEL_KIND), None)
+    if artifact is None:
+        return None
+    result = collected.result
+    return NewModel(
+        id=new_id("mdl"),
+        name=step.job_name or await _default_name(store, step),
+        artifact_id=artifact.id,
+        signature=_signature(artifact, result, facts),
+        metrics=_numbers(result.get("metrics")),
+        parity=_mapping(result.get("parity")),
+    )
+
+
+async def _default_name(store: Store, step: StepRecord) -> str:
+    dataset = await store.datasets.get(step.dataset_id) if step.dataset_id else None
+    return f"{dataset.name}-{step.task}" if dataset is not None else step.task
+
+
+def _signature(
+    artifact: NewArtifact, result: Mapping[str, Any], facts: Mapping[str, Mapping[str, object]]
+) -> Mapping[str, Any]:
+    # What the second sandbox read from the file itself counts, not what the first one claimed.
+    checked = _mapping(facts.get(artifact.name, {}).get("signature"))
+    return checked or _mapping(result.get("signature"))
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _numbers(value: object) -> dict[str, float]:
+    return {
+        str(name): float(number)
+        for name, number in _mapping(value).items()
+        if isinstance(number, int | float) and math.isfinite(number)
+    }

@@ -1,0 +1,110 @@
+"""Reads what a guest appends to its event file, while it does and after it died.
+
+The file is hostile: it may be replaced by a link or a FIFO, cut, or flooded. Only whole lines count,
+from a byte offset that the store commits together with the events, so a restart neither loses nor
+doubles one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainbox.clock import now
+from trainbox.store.records import GuestEvent
+from trainbox_guest import protocol
+
+CHUNK = 256 * 1024
+MAX_EVENTS_PER_READ = 1000
+MAX_FILE_BYTES = 4 * 1024**2
+"""What is read of one guest's events; the rest of a flood stays in its file."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What one look brought: events in order and the offset behind them."""
+
+    events: tuple[GuestEvent, ...]
+    offset: int
+    failure: dict[str, Any] | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self.events)
+
+
+def read_events(path: Path, offset: int) -> Read:
+    """Return the whole lines after ``offset``; anything but a regular file is empty."""
+    data = _read_regular(path, offset)
+    end = data.rfind(b"\n") + 1
+    if end == 0:
+        # One "line" that fills a whole chunk is no event: step over it.
+        return Read((), offset + len(data) if len(data) == CHUNK else offset)
+    events = []
+    consumed = 0
+    for line in data[:end].splitlines(keepends=True)[:MAX_EVENTS_PER_READ]:
+        consumed += len(line)
+        raw = protocol.decode_event(line)
+        if raw is not None:
+            events.append(_event(raw))
+    return Read(tuple(events), offset + consumed, _last_failure(events))
+
+
+def last_failure(path: Path) -> dict[str, Any] | None:
+    """Return the last ``failure`` a guest wrote, from the end of its file."""
+    size = _size(path)
+    return read_events(path, max(0, size - CHUNK)).failure if size else None
+
+
+def _read_regular(path: Path, offset: int) -> bytes:
+    if offset >= MAX_FILE_BYTES:
+        return b""
+    fd = _open_regular(path)
+    if fd < 0:
+        return b""
+    try:
+        return os.pread(fd, CHUNK, offset)
+    finally:
+        os.close(fd)
+
+
+def _open_regular(path: Path) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return -1
+    return fd
+
+
+def _size(path: Path) -> int:
+    fd = _open_regular(path)
+    if fd < 0:
+        return 0
+    try:
+        return os.fstat(fd).st_size
+    finally:
+        os.close(fd)
+
+
+def _event(raw: dict[str, Any]) -> GuestEvent:
+    data = {key: value for key, value in raw.items() if key not in ("t", "at")}
+    return GuestEvent(str(raw["t"]), _time(raw.get("at")), data)
+
+
+def _time(at: Any) -> datetime:
+    try:
+        return datetime.fromtimestamp(float(at), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return now()
+
+
+def _last_failure(events: list[GuestEvent]) -> dict[str, Any] | None:
+    return next((dict(e.data) for e in reversed(events) if e.kind == "failure"), None)

@@ -1,0 +1,79 @@
+"""Looks at what the daemon needs to take and run work."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainbox.engine.health import Pulse
+from trainbox.registry import Registry
+from trainbox.store import Store
+from trainbox_sdk.engine import Check
+from trainbox_sdk.environments import BuiltEnvironment
+from trainbox_sdk.errors import TrainboxError
+
+
+class ReadinessProbe:
+    """Answers readiness: the store writes, a backend answers, there is room."""
+
+    def __init__(
+        self, store: Store, registry: Registry, pulse: Pulse, state_dir: Path, floor: int
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._pulse = pulse
+        self._state_dir = state_dir
+        self._floor = floor
+
+    async def checks(self) -> tuple[Check, ...]:
+        """Return one line per check; the daemon is ready when all are fine."""
+        return (await self._store_check(), await self._backend_check(), self._space_check())
+
+    async def environments(self) -> list[Mapping[str, Any]]:
+        """Return each registered environment and, per backend, its build if there is one."""
+        built = {name: await self._built(name) for name in self._registry.backends}
+        return [
+            {
+                "name": environment.name,
+                "python": environment.python,
+                "digest": environment.digest,
+                "builds": [
+                    {
+                        "backend": name,
+                        "reference": found.reference,
+                        "bytes": found.bytes,
+                        "base": found.base,
+                        "created_at": found.created_at,
+                    }
+                    for name, all_built in built.items()
+                    for found in all_built
+                    if found.digest == environment.digest
+                ],
+            }
+            for environment in self._registry.environments.values()
+        ]
+
+    async def _built(self, backend: str) -> Sequence[BuiltEnvironment]:
+        try:
+            return await self._registry.backends[backend].environments()
+        except TrainboxError:
+            return ()
+
+    async def _store_check(self) -> Check:
+        try:
+            await self._store.ping()
+        except TrainboxError as error:
+            return Check("store", ok=False, detail=error.message)
+        return Check("store", ok=True, detail="wrote durably")
+
+    async def _backend_check(self) -> Check:
+        looks = {name: await self._pulse.health(name) for name in self._registry.backends}
+        detail = "; ".join(f"{name}: {health.detail}" for name, health in looks.items())
+        ok = any(health.ok for health in looks.values())
+        return Check("backend", ok=ok, detail=detail or "no backend is loaded")
+
+    def _space_check(self) -> Check:
+        free = shutil.disk_usage(self._state_dir).free
+        return Check("space", ok=free >= self._floor, detail=f"{free} bytes free")

@@ -1,0 +1,175 @@
+"""The files around one sandbox, and the specification a backend receives. No decisions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from trainbox.store.records import StepRecord
+from trainbox_guest.protocol import GuestSpec
+from trainbox_sdk.backends import Limits, Paths, SandboxRef, SandboxSpec
+from trainbox_sdk.jobs import Resources
+
+ARGV = ("-m", "trainbox_guest.main")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sandbox to make.
+
+    Attributes:
+        dataset: the file behind ``DATASET_PATH``, and the name it has inside.
+        inputs: further files by name.
+        code: staged packages.
+        scratch_key: names the scratch directory, which survives the sandbox.
+    """
+
+    ref: SandboxRef
+    guest: GuestSpec
+    limits: Limits
+    environment: str
+    code: Path
+    scratch_key: str
+    deadline_at: datetime
+    dataset: tuple[Path, str] | None = None
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    gpus: int = 0
+    trusted: bool = True
+
+
+def limits_of(resources: Resources, grace_s: float) -> Limits:
+    """Return the limits for a step's resources; ``/tmp`` and ``/dev/shm`` are part of memory."""
+    share = max(16 * 1024**2, resources.memory_bytes // 8)
+    return Limits(
+        cpus=resources.cpus,
+        memory_bytes=resources.memory_bytes,
+        tmp_bytes=min(share, 1024**3),
+        shm_bytes=min(share, 1024**3),
+        wall_s=resources.timeout_s,
+        grace_s=grace_s,
+    )
+
+
+def ref_of(instance: str, step: StepRecord, role: str = "step") -> SandboxRef:
+    """Return the reference of a step's current attempt."""
+    assert step.attempt_id is not None, "a step without an attempt has no sandbox"
+    return SandboxRef(instance, step.job_id, step.attempt_id, role)
+
+
+class SandboxFiles:
+    """Directories of sandboxes under the state directory.
+
+    ::
+
+        sandboxes/<attempt>-<role>/  spec.json events.jsonl data/ output/ backend/
+        scratch/<step>/              survives attempts
+        logs/<attempt>.log           survives the sandbox
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._sandboxes = state_dir / "sandboxes"
+        self._scratch = state_dir / "scratch"
+        self._logs = state_dir / "logs"
+        for folder in (self._sandboxes, self._scratch, self._logs):
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    def log(self, attempt_id: str, role: str = "step") -> Path:
+        """Return the log file of an attempt."""
+        suffix = "" if role == "step" else f"-{role}"
+        return self._logs / f"{attempt_id}{suffix}.log"
+
+    def folder(self, ref: SandboxRef) -> Path:
+        """Return the sandbox's own directory."""
+        return self._sandboxes / f"{ref.attempt_id}-{ref.role}"
+
+    def scratch(self, key: str) -> Path:
+        """Return the scratch directory of a step."""
+        return self._scratch / key
+
+    def build(self, request: Request) -> SandboxSpec:
+        """Make the files of a sandbox, leaving those that exist alone; return its spec."""
+        folder = self.folder(request.ref)
+        paths = self._paths(request, folder)
+        for directory in (paths.output, paths.scratch, paths.state):
+            directory.mkdir(parents=True, exist_ok=True)
+        if not paths.events.exists():
+            paths.events.touch()
+        part = folder / "spec.json.part"
+        part.write_text(request.guest.to_json())
+        part.chmod(0o444)
+        part.replace(paths.spec)
+        return SandboxSpec(
+            ref=request.ref,
+            environment=request.environment,
+            argv=ARGV,
+            paths=paths,
+            limits=request.limits,
+            deadline_at=request.deadline_at,
+            gpus=request.gpus,
+            trusted=request.trusted,
+        )
+
+    def _paths(self, request: Request, folder: Path) -> Paths:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        dataset = None
+        if request.dataset is not None:
+            source, name = request.dataset
+            dataset = _link(source, folder / "data" / name)
+        inputs = {
+            name: _link(source, folder / "data" / f"input-{number}")
+            for number, (name, source) in enumerate(sorted(request.inputs.items()))
+        }
+        return Paths(
+            spec=folder / "spec.json",
+            dataset=dataset,
+            code=request.code,
+            output=folder / "output",
+            scratch=self.scratch(request.scratch_key),
+            events=folder / "events.jsonl",
+            log=self.log(request.ref.attempt_id, request.ref.role),
+            state=folder / "backend",
+            inputs=inputs,
+        )
+
+    def discard(self, ref: SandboxRef) -> None:
+        """Delete a dead sandbox's directory."""
+        _remove_tree(self.folder(ref))
+
+    def discard_scratch(self, step_id: str) -> None:
+        """Delete a step's scratch; nothing will resume from it."""
+        for key in (step_id, f"{step_id}-check"):
+            _remove_tree(self.scratch(key))
+
+    def sweep(self, keep: set[str]) -> None:
+        """Delete sandbox directories whose name is not in ``keep``."""
+        for path in self._sandboxes.iterdir():
+            if path.name not in keep:
+                _remove_tree(path)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Delete a tree that hostile code may have shaped; links are not followed."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        # Thousands of nested directories: rm walks them without recursion.
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False)
+
+
+def _link(source: Path, target: Path) -> Path:
+    """Give a blob a second name with a useful suffix; the bytes are shared, never copied."""
+    if not target.exists():
+        part = target.with_name(target.name + ".part")
+        part.unlink(missing_ok=True)
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)  # another file system, or no hard links here
+            part.chmod(0o444)
+        part.replace(target)
+    return target

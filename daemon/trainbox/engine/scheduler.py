@@ -1,0 +1,186 @@
+"""Decides which queued step starts, and says of every other one why not yet.
+
+Order is priority, then age. The first step of a backend that does not fit holds its place: nothing
+behind it overtakes, so a large job is never starved by small ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from trainbox.clock import now
+from trainbox.engine.health import Pulse
+from trainbox.engine.supervisor import Supervisor
+from trainbox.store import Store
+from trainbox.store.records import StepRecord
+from trainbox_sdk.backends import Capacity, SandboxBackend
+from trainbox_sdk.errors import Unavailable
+from trainbox_sdk.jobs import Resources, State
+
+log = logging.getLogger(__name__)
+
+TICK_S = 5.0
+"""Seconds between looks when nothing wakes the loop: capacity and health change unasked."""
+COALESCE_S = 0.02
+"""Seconds a wake-up waits for more, so that a burst of submissions costs one look."""
+EXPLAINED = 100
+"""How many waiting steps have their reason written; the rest of a long queue only waits."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a step does not start now."""
+
+    step: StepRecord
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One look at the queue."""
+
+    start: tuple[StepRecord, ...]
+    wait: tuple[Wait, ...]
+
+
+def decide(
+    queued: Sequence[StepRecord],
+    active: Sequence[StepRecord],
+    capacities: Mapping[str, Capacity | str],
+) -> Decision:
+    """Return which steps start now. Pure.
+
+    Args:
+        queued: steps whose predecessors are done.
+        active: steps that hold resources.
+        capacities: by backend, or a sentence saying why it cannot be used now.
+    """
+    free = {name: _free(name, seen, active) for name, seen in capacities.items()}
+    blocked: dict[str, StepRecord] = {}
+    start: list[StepRecord] = []
+    wait: list[Wait] = []
+    for step in sorted(queued, key=lambda s: (-s.priority, s.queued_at, s.id)):
+        room = free.get(step.backend, f"backend {step.backend!r} is not loaded")
+        if isinstance(room, str):
+            wait.append(Wait(step, "backend_unavailable", room))
+        elif step.backend in blocked:
+            head = blocked[step.backend]
+            wait.append(Wait(step, "behind", f"waits behind job {head.job_id}, which is next"))
+        elif room.queues or _fits(step.resources, room):
+            start.append(step)
+            free[step.backend] = _minus(room, step.resources)
+        else:
+            blocked[step.backend] = step
+            wait.append(Wait(step, "no_capacity", _shortage(step.resources, room)))
+    return Decision(tuple(start), tuple(wait))
+
+
+class Scheduler:
+    """Looks at the queue whenever something may have changed."""
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Mapping[str, SandboxBackend],
+        supervisor: Supervisor,
+        pulse: Pulse,
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._pulse = pulse
+        self._supervisor = supervisor
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Ask for a look soon."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look, act, wait; until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                await self.look()
+            except Unavailable as error:
+                log.warning("scheduler waits", extra={"why": error.message})
+            try:
+                await asyncio.wait_for(self._wake.wait(), TICK_S)
+                await asyncio.sleep(COALESCE_S)
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Start what fits now and explain the rest."""
+        active = await self._store.jobs.active_steps()
+        queued = await self._store.jobs.queued_steps(limit=EXPLAINED)
+        if not queued:
+            return
+        names = {step.backend for step in queued}
+        capacities = {name: await self._capacity(name) for name in names if name in self._backends}
+        decision = decide(queued, active, capacities)
+        for step in decision.start:
+            await self._start(step)
+        for wait in decision.wait:
+            if wait.code != wait.step.reason_code:
+                await self._store.jobs.explain_wait(wait.step.id, wait.code, wait.sentence)
+
+    async def _start(self, step: StepRecord) -> None:
+        # The intent is on disk before any sandbox exists: a crash in between is found and resumed.
+        deadline = now() + timedelta(seconds=step.resources.timeout_s)
+        begun = await self._store.jobs.begin_attempt(step.id, deadline_at=deadline)
+        if begun is not None:
+            self._supervisor.spawn(begun)
+
+    async def _capacity(self, name: str) -> Capacity | str:
+        backend = self._backends[name]
+        try:
+            health = await self._pulse.health(name)
+            if not health.ok:
+                return f"backend {name} is not usable: {health.detail}"
+            return await backend.capacity()
+        except Unavailable as error:
+            return error.message
+
+
+def _free(name: str, seen: Capacity | str, active: Sequence[StepRecord]) -> Capacity | str:
+    if isinstance(seen, str):
+        return seen
+    for step in active:
+        if step.backend == name and step.state is not State.QUEUED:
+            seen = _minus(seen, step.resources)
+    return seen
+
+
+def _minus(room: Capacity, used: Resources) -> Capacity:
+    return replace(
+        room,
+        cpus=room.cpus - used.cpus,
+        memory_bytes=room.memory_bytes - used.memory_bytes,
+        gpus=room.gpus - used.gpus,
+    )
+
+
+def _fits(wanted: Resources, room: Capacity) -> bool:
+    return (
+        wanted.cpus <= room.cpus + 1e-9
+        and wanted.memory_bytes <= room.memory_bytes
+        and wanted.gpus <= room.gpus
+    )
+
+
+def _shortage(wanted: Resources, room: Capacity) -> str:
+    short = []
+    if wanted.cpus > room.cpus + 1e-9:
+        short.append(f"{wanted.cpus:g} CPUs (free: {max(room.cpus, 0):g})")
+    if wanted.memory_bytes > room.memory_bytes:
+        gib = 1024**3
+        free = max(room.memory_bytes, 0) / gib
+        short.append(f"{wanted.memory_bytes / gib:.2f} GiB of memory (free: {free:.2f})")
+    if wanted.gpus > room.gpus:
+        short.append(f"{wanted.gpus} GPUs (free: {max(room.gpus, 0)})")
+    return "waits for " + " and ".join(short)

@@ -1,0 +1,105 @@
+"""The outside world, read once: environment variables over a TOML file over defaults.
+
+Only ``app`` and ``cli`` import this; every other room gets plain values.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+def default_state_dir() -> Path:
+    """Return where state lives: systemd's STATE_DIRECTORY, else the XDG state home."""
+    given = os.environ.get("STATE_DIRECTORY")
+    if given:
+        return Path(given.split(":")[0])
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "trainbox"
+
+
+def default_plugins_file() -> Path:
+    """Return the plugins.toml that ships with this installation."""
+    installed = Path(sysconfig.get_path("data")) / "share" / "trainbox" / "plugins.toml"
+    checkout = Path(__file__).resolve().parents[2] / "plugins.toml"
+    return checkout if checkout.exists() else installed
+
+
+class Settings(BaseSettings):
+    """Every setting of the daemon; ``TRAINBOX_<NAME>`` overrides the file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRAINBOX_", env_nested_delimiter="__", extra="ignore", validate_default=True
+    )
+
+    state_dir: Path = Field(
+        default_factory=default_state_dir, description="Database, files, sandboxes, the local token."
+    )
+    plugins_file: Path = Field(
+        default_factory=default_plugins_file, description="Which plugins load, and their config."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8422, description="TCP port; 0 picks one.")
+    allowed_hosts: list[str] = Field(
+        default_factory=list, description="Further names accepted in the Host header."
+    )
+    backend: str = Field("auto", description="Backend for jobs that name none, or 'auto'.")
+    max_upload_bytes: Annotated[int, Field(gt=0)] = Field(4 * GIB, description="Largest upload.")
+    max_rows: Annotated[int, Field(gt=0)] = Field(50_000_000, description="Rows in a dataset.")
+    max_columns: Annotated[int, Field(gt=0)] = Field(4096, description="Columns in a dataset.")
+    max_predict_rows: Annotated[int, Field(gt=0)] = Field(
+        10_000, description="Rows in one prediction request."
+    )
+    predict_workers: Annotated[int, Field(gt=0)] = Field(
+        2, description="Worker processes kept for predictions, one model each."
+    )
+    predict_memory_bytes: Annotated[int, Field(gt=0)] = Field(
+        2 * GIB, description="Memory of one prediction worker."
+    )
+    predict_timeout_s: Annotated[float, Field(gt=0)] = Field(30.0, description="One prediction.")
+    grace_s: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Seconds between SIGTERM and SIGKILL of a step."
+    )
+    reconcile_s: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="Seconds between looks for orphaned sandboxes."
+    )
+    free_bytes_floor: Annotated[int, Field(ge=0)] = Field(
+        512 * MIB, description="Below this much free space no job is accepted."
+    )
+    log_level: str = Field("INFO", description="Level of the daemon's own log.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the TOML file named by TRAINBOX_CONFIG under the environment."""
+        del dotenv_settings, file_secret_settings
+        given = os.environ.get("TRAINBOX_CONFIG")
+        path = Path(given) if given else Path("/etc/trainbox/trainbox.toml")
+        if given and not path.is_file():
+            sys.exit(f"trainbox: TRAINBOX_CONFIG names {path}, which is not a file")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+    @property
+    def token_file(self) -> Path:
+        """Where the first token is written for the local CLI, mode 0600."""
+        return self.state_dir / "token"

@@ -1,0 +1,1 @@
+"""The check every ONNX artifact passes in a second locked sandbox."""

@@ -1,0 +1,182 @@
+"""Loads an ONNX file that hostile code may have written, inside a sandbox made for that.
+
+Refuses external data, operators outside the standard domains, versions the serving runtime does not
+take, and a graph that does not run on rows of missing values. What it reports about inputs and
+outputs is what the daemon believes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from trainbox_guest.run import GuestError, Run
+
+MAX_IR_VERSION = 13
+MAX_OPSET = 26
+MAX_ML_OPSET = 5
+DOMAINS = {"": MAX_OPSET, "ai.onnx": MAX_OPSET, "ai.onnx.ml": MAX_ML_OPSET}
+MISSING_DATETIME = np.iinfo(np.int64).min
+PROBE_ROWS = (0, 1, 3)
+
+ELEMENT_TYPES = {
+    "tensor(float)": ("number", np.float32),
+    "tensor(double)": ("number", np.float64),
+    "tensor(int64)": ("datetime", np.int64),
+    "tensor(string)": ("string", np.object_),
+    "tensor(bool)": ("boolean", np.bool_),
+}
+
+
+def main(run: Run) -> None:
+    """Check the artifact behind ``DATASET_PATH``; the result holds its signature.
+
+    Raises:
+        GuestError: ``onnx_invalid`` with what is wrong.
+    """
+    path = run.dataset_path
+    model = _load(path)
+    _check_versions(model)
+    _check_external_data(model)
+    session = _session(path, run.cpus)
+    schema = _schema(session)
+    for rows in PROBE_ROWS:
+        _dry_run(session, rows)
+    run.result(
+        {
+            "signature": {
+                "inputs": [_input(value, schema) for value in session.get_inputs()],
+                "outputs": [_output(value) for value in session.get_outputs()],
+            },
+            "ir_version": model.ir_version,
+            "opsets": {item.domain or "ai.onnx": item.version for item in model.opset_import},
+            "nodes": len(model.graph.node),
+        }
+    )
+
+
+def _refuse(message: str, hint: str = "") -> GuestError:
+    return GuestError("onnx_invalid", message, hint)
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        # Without external data: the check must not follow a path that the file names.
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf raises its own family for damaged bytes
+        raise _refuse(f"not an ONNX file: {type(error).__name__}: {error}") from error
+    if not model.graph.node:
+        raise _refuse("not an ONNX file: its graph has no nodes")
+    return model
+
+
+def _check_versions(model: onnx.ModelProto) -> None:
+    if model.ir_version > MAX_IR_VERSION:
+        raise _refuse(
+            f"IR version {model.ir_version} is newer than {MAX_IR_VERSION}, the newest served",
+            "pin ir_version to 10 when exporting",
+        )
+    for opset in model.opset_import:
+        newest = DOMAINS.get(opset.domain)
+        if newest is None:
+            raise _refuse(f"operators of domain {opset.domain!r} cannot be served")
+        if opset.version > newest:
+            raise _refuse(
+                f"opset {opset.domain or 'ai.onnx'} {opset.version} is newer than {newest}",
+                "export with an older opset",
+            )
+    if model.functions:
+        raise _refuse("model-local functions are not accepted", "inline them when exporting")
+
+
+def _check_external_data(model: onnx.ModelProto) -> None:
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise _refuse(
+                f"tensor {tensor.name!r} lies in another file",
+                "store all weights inside the one file",
+            )
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from _attribute_tensors(attribute)
+
+
+def _attribute_tensors(attribute: onnx.AttributeProto) -> Iterator[onnx.TensorProto]:
+    if attribute.HasField("t"):
+        yield attribute.t
+    yield from attribute.tensors
+    for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+        yield from _tensors(graph)
+
+
+def _session(path: Path, cpus: float) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = max(1, round(cpus))
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own family for graphs it refuses
+        raise _refuse(f"onnxruntime refuses it: {error}") from error
+
+
+def _schema(session: Any) -> dict[str, dict[str, Any]]:
+    text = session.get_modelmeta().custom_metadata_map.get("trainbox.schema", "")
+    try:
+        inputs = json.loads(text)["inputs"]
+        return {str(item["name"]): item for item in inputs}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _input(value: Any, schema: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    kind, _ = ELEMENT_TYPES[value.type]
+    stated = schema.get(value.name, {}).get("type")
+    return {"name": value.name, "type": stated or kind, "dtype": value.type[7:-1]}
+
+
+def _output(value: Any) -> dict[str, Any]:
+    return {"name": value.name, "dtype": value.type[7:-1]}
+
+
+def _dry_run(session: Any, rows: int) -> None:
+    """Run rows in which every value is missing: the hardest row every column must take."""
+    feed = {value.name: _missing(value, rows) for value in session.get_inputs()}
+    try:
+        outputs = session.run(None, feed)
+    except Exception as error:  # whatever the graph makes onnxruntime raise
+        raise _refuse(f"it does not run on {rows} rows of missing values: {error}") from error
+    for value, output in zip(session.get_outputs(), outputs, strict=True):
+        if value.name != "classes" and (not hasattr(output, "shape") or output.shape[0] != rows):
+            raise _refuse(f"output {value.name!r} has not one entry per row for {rows} rows")
+
+
+def _missing(value: Any, rows: int) -> Any:
+    if value.type not in ELEMENT_TYPES:
+        raise _refuse(
+            f"input {value.name!r} is a {value.type}",
+            f"inputs are one of {', '.join(sorted(ELEMENT_TYPES))}",
+        )
+    if len(value.shape) not in (1, 2) or isinstance(value.shape[0], int):
+        raise _refuse(
+            f"input {value.name!r} has shape {value.shape}", "one column per input: [N, 1] or [N]"
+        )
+    width = value.shape[1:] if all(isinstance(size, int) for size in value.shape[1:]) else [1]
+    _, dtype = ELEMENT_TYPES[value.type]
+    fill: Any = "" if dtype is np.object_ else np.nan
+    if dtype is np.int64:
+        fill = MISSING_DATETIME
+    elif dtype is np.bool_:
+        fill = False
+    return np.full((rows, *width), fill, dtype=dtype)
