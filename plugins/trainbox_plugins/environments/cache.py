@@ -1,0 +1,39 @@
+"""Where built things that can be built again live."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def default_cache_dir() -> Path:
+    """Return TRAINBOX_CACHE_DIR, systemd's CACHE_DIRECTORY or the XDG cache home."""
+    for name in ("TRAINBOX_CACHE_DIR", "CACHE_DIRECTORY"):
+        given = os.environ.get(name)
+        if given:
+            return Path(given.split(":")[0])
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "trainbox"
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file, waiting for whoever builds the same thing now; freed by a crash too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def tree_bytes(root: Path) -> int:
+    """Return the bytes of the regular files below ``root``, links not followed."""
+    total = 0
+    for folder, _, files in os.walk(root):
+        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)  # noqa: PTH118
+    return total

@@ -1,0 +1,184 @@
+"""Wheels on the host: downloaded once per lock, checked by hash, used with no network after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainbox_plugins.environments.cache import exclusive
+from trainbox_plugins.environments.lock import Pin, read_lock, sha256_of
+from trainbox_plugins.environments.pip import run_pip
+from trainbox_sdk.errors import BackendRejected
+
+if TYPE_CHECKING:
+    from trainbox_sdk.environments import BuildProgress, Environment
+
+IMAGE_GLIBC = 36
+"""Minor version of glibc 2.x in the images' base (Debian 12): the newest a wheel may ask for."""
+
+_OLDEST_GLIBC = 5  # manylinux1
+_LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}  # PEP 513, 571, 599
+
+
+@dataclass(frozen=True)
+class Wheels:
+    """The wheels of one lock, every one of them hash-checked.
+
+    Attributes:
+        directory: holds the wheels and nothing else that pip would take.
+        files: file name to sha256.
+    """
+
+    directory: Path
+    files: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over names and sums, as hex: equal sets are equal content."""
+        lines = "".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Size of all wheels."""
+        return sum((self.directory / name).stat().st_size for name in self.files)
+
+
+def platform_tags(glibc_minor: int, machine: str = platform.machine()) -> tuple[str, ...]:
+    """Return the wheel platform tags of a glibc 2.x system, newest first (PEP 600)."""
+    tags: list[str] = []
+    for minor in range(glibc_minor, _OLDEST_GLIBC - 1, -1):
+        tags.append(f"manylinux_2_{minor}_{machine}")
+        if minor in _LEGACY:
+            tags.append(f"{_LEGACY[minor]}_{machine}")
+    return (*tags, f"linux_{machine}")
+
+
+def host_glibc_minor() -> int:
+    """Return the minor version of this host's glibc 2.x, no newer than the images'.
+
+    Raises:
+        BackendRejected: another C library.
+    """
+    name, version = platform.libc_ver()
+    if name != "glibc":
+        raise BackendRejected(f"wheels need glibc, this host has {name or 'another C library'}")
+    return min(int(version.split(".")[1]), IMAGE_GLIBC)
+
+
+class Wheelhouse:
+    """A cache directory of wheel sets, one per lock, Python and C library.
+
+    Args:
+        root: may be shared by any number of daemons of one user.
+        offline: a directory of wheels to take instead of asking an index.
+    """
+
+    def __init__(self, root: Path, offline: Path | None = None) -> None:
+        self._root = root
+        self._offline = offline
+
+    def fetch(
+        self, environment: Environment, report: BuildProgress, *, glibc_minor: int = IMAGE_GLIBC
+    ) -> Wheels:
+        """Return the wheels of an environment, downloading what is not cached. Blocks.
+
+        Raises:
+            BackendRejected: bad lock, no index, wrong hash: the message says which and what to do.
+        """
+        pins = read_lock(environment.requirements)
+        key = _key(environment, glibc_minor)
+        target = self._root / key
+        with exclusive(self._root / f".{key}.lock"):
+            if not (target / "wheels.json").exists():
+                self._download(environment, pins, target, report, glibc_minor)
+            report(1.0, f"{len(pins)} packages of {environment.name} are on this host")
+            return _checked(target, pins)
+
+    def _download(
+        self,
+        environment: Environment,
+        pins: tuple[Pin, ...],
+        target: Path,
+        report: BuildProgress,
+        glibc_minor: int,
+    ) -> None:
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._root))
+        try:
+            told = _Told(environment.name, len(pins), report)
+            arguments = self._arguments(environment, part, glibc_minor)
+            run_pip(arguments, doing=f"downloading wheels for {environment.name}", line=told)
+            (part / "wheels.json").write_text(json.dumps(sorted(_sums(part))), encoding="utf-8")
+            shutil.rmtree(target, ignore_errors=True)  # an unfinished one of a crashed build
+            part.replace(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _arguments(self, environment: Environment, part: Path, glibc_minor: int) -> list[str]:
+        source = ["--no-index", "--find-links", str(self._offline)] if self._offline else []
+        tags = [f"--platform={tag}" for tag in platform_tags(glibc_minor)]
+        return [
+            "download",
+            "--progress-bar=off",
+            "--retries=3",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--no-deps",
+            "--implementation=cp",
+            f"--python-version={environment.python}",
+            *tags,
+            *source,
+            f"--requirement={environment.requirements}",
+            f"--dest={part}",
+        ]
+
+
+class _Told:
+    """Turns pip's lines into progress; it never repeats them, since they name the index."""
+
+    def __init__(self, name: str, total: int, report: BuildProgress) -> None:
+        self._name = name
+        self._total = total
+        self._report = report
+        self._seen = 0
+
+    def __call__(self, line: str) -> None:
+        word, _, rest = line.strip().partition(" ")
+        if word == "Collecting":
+            self._seen += 1
+            package = rest.split("==")[0]
+            fraction = min(0.99, (self._seen - 1) / self._total)
+            self._report(fraction, f"downloading {package} ({self._seen} of {self._total})")
+
+
+def _key(environment: Environment, glibc_minor: int) -> str:
+    lock = hashlib.sha256(environment.requirements.read_bytes()).hexdigest()[:24]
+    return f"{lock}-cp{environment.python.replace('.', '')}-glibc2.{glibc_minor}"
+
+
+def _sums(directory: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in directory.glob("*.whl")}
+
+
+def _checked(directory: Path, pins: tuple[Pin, ...]) -> Wheels:
+    """Hash every cached wheel again: a disk or a neighbour may have changed it since."""
+    files = _sums(directory)
+    allowed = frozenset[str]().union(*(pin.hashes for pin in pins))
+    strange = [name for name, digest in files.items() if digest not in allowed]
+    expected = json.loads((directory / "wheels.json").read_text(encoding="utf-8"))
+    if strange or sorted(files) != expected:
+        os.unlink(directory / "wheels.json")  # noqa: PTH108 - next time it is fetched anew
+        raise BackendRejected(
+            f"cached wheels in {directory} changed since they were downloaded: "
+            f"{', '.join(strange) or 'files are missing'}",
+            code="wheel_hash_mismatch",
+            hint="build again: they will be downloaded anew",
+        )
+    return Wheels(directory, files)
