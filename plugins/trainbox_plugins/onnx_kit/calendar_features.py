@@ -19,7 +19,7 @@ MISSING = -(2**63)
 PARTS = (
     "year", "month", "day", "weekday", "hour", "day_of_year", "day_number", "second_of_day",
 )  # fmt: skip
-"""Names of the columns :func:`add_calendar` makes. Weekday 0 is Monday, day number 0 is 1970-01-01."""
+"""Names of the columns :func:`add_calendar` makes. Weekday 0 is Monday, day 0 is 1970-01-01."""
 
 EARLIEST = -62_135_596_800
 """0001-01-01T00:00:00; earlier times are taken as this one."""

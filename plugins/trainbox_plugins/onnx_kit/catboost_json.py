@@ -12,12 +12,15 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 
 class ModelFormatError(ValueError):
@@ -196,8 +199,7 @@ def _parse(raw: Mapping[str, Any]) -> CatBoostModel:
             item["flat_feature_index"] for item in info.get("categorical_features") or ()
         ),
         category_hashes={
-            item["value"]: signed_hash(item["hash"])
-            for item in info.get("cat_features_hash") or ()
+            item["value"]: signed_hash(item["hash"]) for item in info.get("cat_features_hash") or ()
         },
         ctrs=ctrs,
         ctr_tables={key: _parse_table(item) for key, item in (raw.get("ctr_data") or {}).items()},
@@ -267,7 +269,9 @@ class _SplitReader:
 
     def __init__(self, info: Mapping[str, Any], ctrs: Sequence[Ctr]) -> None:
         floats = sum(len(item.get("borders") or ()) for item in info.get("float_features") or ())
-        one_hot = sum(len(item.get("values") or ()) for item in info.get("categorical_features") or ())
+        one_hot = sum(
+            len(item.get("values") or ()) for item in info.get("categorical_features") or ()
+        )
         lengths = (len(ctr.borders) for ctr in ctrs)
         self._starts = list(itertools.accumulate(lengths, initial=floats + one_hot))
         self._ctrs = ctrs

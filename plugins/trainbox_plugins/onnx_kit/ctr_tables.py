@@ -13,11 +13,10 @@ well defined, and no training data is needed to fill the table: the model's own 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainbox_plugins.onnx_kit.catboost_json import (
     CatBoostModel,
@@ -28,6 +27,11 @@ from trainbox_plugins.onnx_kit.catboost_json import (
     OneHotSplit,
     Projection,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 MULTIPLIER = 0x4906BA494954CB65
 UNSEEN = 0x5DEECE66D1234567
@@ -119,21 +123,25 @@ def build_lookup(model: CatBoostModel, used: Sequence[int]) -> CtrLookup:
         ModelFormatError: unknown kind of statistic, or a table that is not in the model.
     """
     ctrs = [model.ctrs[index] for index in used]
-    projections = list(dict.fromkeys(ctr.projection for ctr in ctrs))
+    members: dict[Projection, list[Ctr]] = {}
+    for ctr in ctrs:
+        members.setdefault(ctr.projection, []).append(ctr)
+    projections = list(members)
+    number = {projection: index for index, projection in enumerate(projections)}
     categoricals = tuple(sorted({c for p in projections for c in p.categoricals}))
     bits = tuple(dict.fromkeys(bit for p in projections for bit in p.bits))
     matches = tuple(dict.fromkeys(match for p in projections for match in p.matches))
-    tables = [_merge(model, p, [ctr for ctr in ctrs if ctr.projection == p]) for p in projections]
+    tables = [_merge(model, group) for group in members.values()]
     salts = _salts([table.hashes for table in tables])
     components: list[object] = [*categoricals, *bits, *matches]
     weights = _weights(projections, {c: i for i, c in enumerate(components)}, salts)
     keys = [(t.hashes + np.uint64(salt)) for t, salt in zip(tables, salts, strict=True)]
-    values, offsets = _values(ctrs, projections, tables)
+    values, offsets = _values([tables[number[c.projection]].values[c] for c in ctrs])
     return CtrLookup(
         categoricals, bits, matches, weights,
         keys=np.concatenate(keys).view(np.int64),
         rows=np.concatenate([table.rows for table in tables]),
-        projection_of=np.asarray([projections.index(c.projection) for c in ctrs], np.int64),
+        projection_of=np.asarray([number[c.projection] for c in ctrs], np.int64),
         offsets=offsets,
         values=values,
     )  # fmt: skip
@@ -148,8 +156,8 @@ class _Merged:
     values: dict[Ctr, NDArray[np.float32]]
 
 
-def _merge(model: CatBoostModel, projection: Projection, ctrs: Sequence[Ctr]) -> _Merged:
-    """Join the tables of one projection, and give groups no tree can tell apart one row.
+def _merge(model: CatBoostModel, ctrs: Sequence[Ctr]) -> _Merged:
+    """Join the tables of one projection's statistics; groups no tree can tell apart share a row.
 
     A group that reads like an unknown one needs no entry at all. This takes most entries of
     high-cardinality columns away, without a change in any answer.
@@ -209,9 +217,7 @@ def _weights(
 
 
 def _values(
-    ctrs: Sequence[Ctr], projections: Sequence[Projection], tables: Sequence[_Merged]
+    columns: Sequence[NDArray[np.float32]],
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    by_projection = dict(zip(projections, tables, strict=True))
-    columns = [by_projection[ctr.projection].values[ctr] for ctr in ctrs]
     lengths = np.asarray([len(column) for column in columns], np.int64)
     return np.concatenate(columns), np.cumsum(lengths) - lengths

@@ -9,13 +9,16 @@ Reference: ONNX documentation, "ONNX Versioning" (IR 8 belongs to ai.onnx 18 and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 IR_VERSION = 8
 OPSET = 18
@@ -134,6 +137,14 @@ class GraphBuilder:
             name = f"/{stem}_{self._count}"
             if name not in self._taken:
                 return name
+
+
+def with_metadata(model: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return the model with more ``metadata_props``."""
+    document = onnx.load_from_string(model)
+    for key in sorted(metadata):
+        document.metadata_props.add(key=key, value=metadata[key])
+    return bytes(document.SerializeToString())
 
 
 def _attribute(name: str, value: Any) -> Any:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainbox_plugins.onnx_kit.catboost_json import Branch, ObliviousTree, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Locate = Callable[[Split], tuple[int, float]]
 """Maps a split to its column in the feature matrix and its threshold (true where greater)."""
@@ -102,8 +104,10 @@ class Forest:
         """Read all trees of a model."""
         forest = cls(dimension, np.zeros(dimension))
         for tree in trees:
-            oblivious = isinstance(tree, ObliviousTree)
-            arrays = oblivious_arrays(tree, locate) if oblivious else branch_arrays(tree, locate)
+            if isinstance(tree, ObliviousTree):
+                arrays = oblivious_arrays(tree, locate)
+            else:
+                arrays = branch_arrays(tree, locate)
             if len(arrays.feature) == 1:
                 forest.constant += arrays.values[0]
             else:

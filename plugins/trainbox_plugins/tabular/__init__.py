@@ -1,0 +1,1 @@
+"""Regression and classification on tables of numbers, categories, truths and dates."""
