@@ -1,0 +1,1 @@
+"""The process backend: steps as confined processes of this host."""
