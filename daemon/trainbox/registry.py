@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from trainbox_sdk.errors import NotFound, PluginError
-from trainbox_sdk.tasks import ArtifactCheck, Plan, TaskInfo, TaskType
+from trainbox_sdk.errors import NotFound
+from trainbox_sdk.tasks import ArtifactCheck, TaskInfo, TaskType
 
 if TYPE_CHECKING:  # the engine imports this room and must not load a web server with it
     from collections.abc import Iterable, Mapping, Sequence
@@ -101,20 +101,6 @@ class Registry:
         """List the task types with their parameters' JSON Schema, by name."""
         return [self._info(name, task) for name, task in sorted(self.tasks.items())]
 
-    def check_plan(self, task: str, plan: Plan) -> None:
-        """Refuse a plan that refers to an environment or a check nobody registered.
-
-        Raises:
-            PluginError: naming task, step and reference.
-        """
-        for step in plan.steps:
-            where = f'task "{task}" step "{step.name}"'
-            if step.environment not in self.environments:
-                raise _unresolved(where, "environment", step.environment, self.environments)
-            for output in step.outputs:
-                if output.check is not None and output.check not in self.checks:
-                    raise _unresolved(where, "check", output.check, self.checks)
-
     def _info(self, name: str, task: TaskType) -> TaskInfo:
         return TaskInfo(
             name=name,
@@ -180,11 +166,3 @@ def _freeze(contributions: Sequence[Contribution]) -> Registry:
             owners[f"{kind}:{name}"] = contribution.plugin
     surfaces, tasks, backends, environments, checks = map(MappingProxyType, maps.values())
     return Registry(surfaces, tasks, backends, environments, checks, MappingProxyType(owners))
-
-
-def _unresolved(where: str, kind: str, name: str, known: Iterable[str]) -> PluginError:
-    return PluginError(
-        f'{where} refers to {kind} "{name}", which no loaded plugin registers',
-        code="plan_invalid",
-        hint=f"registered are {', '.join(sorted(known)) or 'none'}",
-    )

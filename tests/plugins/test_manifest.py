@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from trainbox.plugins import Manifest, default_manifest_path, read_manifest
+from trainbox.plugins import Manifest, installed_plugins, read_manifest
 from trainbox_sdk.errors import PluginError
 
 
@@ -114,19 +113,7 @@ def test_a_manifest_cannot_be_changed_after_reading(tmp_path: Path) -> None:
         manifest.plugins[0].name = "b"  # type: ignore[misc]
 
 
-def test_the_checkout_uses_its_own_file_and_it_is_valid() -> None:
-    path = default_manifest_path()
-    assert path == Path(__file__).parents[2] / "plugins.toml"
-    names = [one.name for one in read_manifest(path).plugins]
-    assert {"native", "tabular", "docker", "process"} <= set(names)
-
-
-def test_an_installed_wheel_uses_the_environments_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import trainbox
-
-    monkeypatch.setattr(
-        trainbox, "__file__", str(tmp_path / "lib/python/site/trainbox/__init__.py")
-    )
-    assert default_manifest_path() == Path(sys.prefix) / "share" / "trainbox" / "plugins.toml"
+def test_the_manifest_that_ships_is_valid_and_lists_every_bundled_plugin() -> None:
+    manifest = read_manifest(Path(__file__).parents[2] / "plugins.toml")
+    bundled = {one.name for one in installed_plugins() if one.distribution == "trainbox"}
+    assert {one.name for one in manifest.plugins} == bundled

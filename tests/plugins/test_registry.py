@@ -20,7 +20,7 @@ from trainbox_sdk.environments import Environment
 from trainbox_sdk.errors import NotFound, PluginError
 from trainbox_sdk.jobs import Resources
 from trainbox_sdk.surfaces import Route, Surface
-from trainbox_sdk.tasks import ArtifactCheck, Output, Plan, StepPlan, TaskType
+from trainbox_sdk.tasks import ArtifactCheck, Plan, TaskType
 
 
 class Params(BaseModel):
@@ -232,22 +232,6 @@ def test_a_check_without_its_environment_is_rejected(loader: Any) -> None:
     assert loaded.infos()[0].error == (
         'its check "onnx" runs in environment "small", which no loaded plugin registers'
     )
-
-
-def test_a_plan_is_held_against_what_is_registered(loader: Any, lock: Path) -> None:
-    loader.add("one", plugin(environments=[environment(lock)], checks=[check()]))
-    registry = build_registry(loader.load())
-
-    def plan(env: str, wanted: str | None) -> Plan:
-        return Plan((StepPlan("train", "a:b", ("a",), env, outputs=(Output("m", check=wanted),)),))
-
-    registry.check_plan("fit", plan("small", "onnx"))
-    registry.check_plan("fit", plan("small", None))
-    with pytest.raises(PluginError, match='task "fit" step "train" refers to environment "big"'):
-        registry.check_plan("fit", plan("big", None))
-    with pytest.raises(PluginError, match='refers to check "pickle"') as caught:
-        registry.check_plan("fit", plan("small", "pickle"))
-    assert (caught.value.code, caught.value.hint) == ("plan_invalid", "registered are onnx")
 
 
 # --- things that are not what they claim

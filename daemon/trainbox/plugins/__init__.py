@@ -2,14 +2,13 @@
 
 from trainbox.plugins.discovery import Discovered, installed_plugins
 from trainbox.plugins.manager import Loaded, load_plugins
-from trainbox.plugins.manifest import Listed, Manifest, default_manifest_path, read_manifest
+from trainbox.plugins.manifest import Listed, Manifest, read_manifest
 
 __all__ = [
     "Discovered",
     "Listed",
     "Loaded",
     "Manifest",
-    "default_manifest_path",
     "installed_plugins",
     "load_plugins",
     "read_manifest",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import trainbox
 from trainbox_sdk.errors import PluginError
 
 FILE_NAME = "plugins.toml"
@@ -84,18 +82,6 @@ def parse_manifest(raw: Mapping[str, Any], source: Path) -> Manifest:
     if twice:
         raise manifest_error(source, twice)
     return manifest
-
-
-def default_manifest_path() -> Path:
-    """Return the manifest of this installation.
-
-    A checkout (editable install) uses the one beside its ``pyproject.toml``; an installed wheel
-    uses ``share/trainbox/plugins.toml`` of its environment.
-    """
-    checkout = Path(trainbox.__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").is_file() and (checkout / FILE_NAME).is_file():
-        return checkout / FILE_NAME
-    return Path(sys.prefix) / "share" / "trainbox" / FILE_NAME
 
 
 def manifest_error(source: Path, problems: Sequence[str]) -> PluginError:
