@@ -131,10 +131,9 @@ async def _furnish(
         builds=Builds(registry.environments),
         grace_s=settings.grace_s,
     )
-    wake: list[Callable[[], None]] = []
-    supervisor = Supervisor(workshop, lambda: [call() for call in wake] and None)
+    supervisor = Supervisor(workshop)
     scheduler = Scheduler(store, registry.backends, supervisor, pulse)
-    wake.append(scheduler.wake)
+    supervisor.on_slot_free(scheduler.wake)
     stack.push_async_callback(supervisor.close)
     predictor = Predictor(
         max_workers=settings.predict_workers,
@@ -168,8 +167,16 @@ async def _furnish(
     )
     reconciler = Reconciler(store, registry.backends, supervisor, files)
     return House(
-        settings, store, registry, plugins, EngineFacade(rooms), scheduler, supervisor,
-        reconciler, feed, pulse,
+        settings,
+        store,
+        registry,
+        plugins,
+        EngineFacade(rooms),
+        scheduler,
+        supervisor,
+        reconciler,
+        feed,
+        pulse,
     )
 
 
@@ -304,6 +311,8 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> Non
 
 # -- environments without a daemon --------------------------------------------------------------
 
+Listed = tuple[Environment, BuiltEnvironment | None]
+
 
 async def build_environments(
     settings: Settings, names: Sequence[str], backend: str | None, report: BuildProgress
@@ -320,7 +329,9 @@ async def build_environments(
         return [await chosen.build_environment(one, report) for one in wanted]
 
 
-async def list_environments(settings: Settings) -> list[tuple[Environment, BuiltEnvironment | None]]:
+async def list_environments(
+    settings: Settings,
+) -> list[tuple[Environment, BuiltEnvironment | None]]:
     """Return every environment with each of its builds; None where there is none."""
     async with _workbench(settings) as registry:
         built = []
@@ -329,7 +340,7 @@ async def list_environments(settings: Settings) -> list[tuple[Environment, Built
                 built += list(await backend.environments())
             except TrainboxError as error:
                 log.debug("cannot list", extra={"backend": backend.name, "why": error.message})
-    rows: list[tuple[Environment, BuiltEnvironment | None]] = []
+    rows: list[Listed] = []
     for environment in registry.environments.values():
         found = [one for one in built if one.digest == environment.digest]
         rows += [(environment, one) for one in found] or [(environment, None)]

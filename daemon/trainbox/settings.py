@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     )
 
     state_dir: Path = Field(
-        default_factory=default_state_dir, description="Database, files, sandboxes, the local token."
+        default_factory=default_state_dir,
+        description="Database, files, sandboxes, the local token.",
     )
     plugins_file: Path = Field(
         default_factory=default_plugins_file, description="Which plugins load, and their config."

@@ -47,7 +47,9 @@ def job_state(steps: Collection[State]) -> State:
     speaks for the job, and a job with nothing active is queued until all steps have succeeded.
     """
     present = set(steps)
-    active = [state for state in (S.VERIFYING, S.COLLECTING, S.RUNNING, S.PREPARING) if state in present]
+    active = [
+        state for state in (S.VERIFYING, S.COLLECTING, S.RUNNING, S.PREPARING) if state in present
+    ]
     if active:
         return active[0]
     for state in (S.FAILED, S.CANCELLED, S.INTERRUPTED):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, Mapping, Optional  # noqa: UP035 - the guest supports Python 3.9
+from typing import Any, Dict, Mapping, Optional
 
 from trainbox_guest import protocol
 
@@ -16,12 +16,12 @@ class Emitter:
         path: the file behind ``TRAINBOX_EVENTS``; None drops everything (a run by hand).
     """
 
-    def __init__(self, path: Optional[str]) -> None:  # noqa: UP045
+    def __init__(self, path: Optional[str]) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600) if path else -1
 
     def progress(
-        self, fraction: float, *, message: str = "", eta_s: Optional[float] = None  # noqa: UP045
+        self, fraction: float, *, message: str = "", eta_s: Optional[float] = None
     ) -> None:
         """Report how far the step is: ``fraction`` in [0, 1], ``eta_s`` seconds left if known."""
         data: Dict[str, Any] = {"fraction": min(max(float(fraction), 0.0), 1.0)}
@@ -31,9 +31,7 @@ class Emitter:
             data["eta_s"] = round(float(eta_s), 3)
         self._write("progress", data)
 
-    def metric(
-        self, name: str, value: float, *, step: Optional[int] = None, **labels: Any  # noqa: UP045
-    ) -> None:
+    def metric(self, name: str, value: float, *, step: Optional[int] = None, **labels: Any) -> None:
         """Report one number, at an integer ``step`` where it belongs to a series."""
         data: Dict[str, Any] = {"name": name, "value": float(value)}
         if step is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from typing import Any, Callable, cast  # noqa: UP035 - the guest supports Python 3.9
+from typing import Any, Callable, cast
 
 from trainbox_guest import protocol
 from trainbox_guest.run import GuestError, Run

@@ -9,8 +9,9 @@ here never trusts a type.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Mapping, Optional  # noqa: UP035 - the guest supports Python 3.9
+from typing import Any, Dict, List, Mapping, Optional
 
 PROTOCOL = 1
 
@@ -109,7 +110,7 @@ def encode_event(kind: str, at: float, data: Mapping[str, Any]) -> bytes:
     return line
 
 
-def decode_event(line: bytes) -> Optional[Dict[str, Any]]:  # noqa: UP045 - Python 3.9
+def decode_event(line: bytes) -> Optional[Dict[str, Any]]:
     """Return a line's event, or None where the guest wrote something else."""
     if len(line) > MAX_EVENT_BYTES:
         return None
@@ -119,11 +120,12 @@ def decode_event(line: bytes) -> Optional[Dict[str, Any]]:  # noqa: UP045 - Pyth
         return None
     if not isinstance(raw, dict) or raw.get("t") not in EVENT_KINDS:
         return None
-    return finite(raw)
+    return {key: finite(item) for key, item in raw.items()}
 
 
 def finite(value: Any) -> Any:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    """Return the value with NaN and infinity, at any depth, as None: JSON has neither."""
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional  # noqa: UP035 - the guest supports Python 3.9
+from typing import Any, Dict, Mapping, Optional
 
 from trainbox_guest import protocol
 from trainbox_guest.emit import Emitter
@@ -81,7 +81,7 @@ class Run:
         part.replace(self.output_path / protocol.RESULT_NAME)
 
     @classmethod
-    def from_environment(cls, environ: Optional[Mapping[str, str]] = None) -> Run:  # noqa: UP045
+    def from_environment(cls, environ: Optional[Mapping[str, str]] = None) -> Run:
         """Build the run from the variables of the sandbox contract.
 
         Raises:

@@ -1,4 +1,8 @@
-"""One step's way from ``preparing`` to its end."""
+"""One step's way from ``preparing`` to its end; with ``watch``, the only caller of a backend.
+
+A driver can start in any active state: what it did before a restart it finds done, because every
+verb is idempotent on the sandbox's reference.
+"""
 
 from __future__ import annotations
 
@@ -178,7 +182,10 @@ class Driver:
         model = await finish.new_model(self._shop.store, self.step, collected, facts)
         done = await self._shielded(
             self._shop.store.jobs.succeed(
-                self.step, self.step.state, artifacts=collected.artifacts, model=model,
+                self.step,
+                self.step.state,
+                artifacts=collected.artifacts,
+                model=model,
                 outcome=Outcome(),
             )
         )

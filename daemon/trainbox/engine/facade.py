@@ -87,7 +87,12 @@ class EngineFacade:
     # -- data ---------------------------------------------------------------------------------
 
     async def put_dataset(
-        self, who: Principal, *, name: str, format: str, body: AsyncIterator[bytes]  # noqa: A002
+        self,
+        who: Principal,
+        *,
+        name: str,
+        format: str,
+        body: AsyncIterator[bytes],
     ) -> DatasetView:
         """Store a dataset from a stream."""
         self._r.access.require(who, "submit")

@@ -1,8 +1,8 @@
 """Reads what a guest appends to its event file, while it does and after it died.
 
-The file is hostile: it may be replaced by a link or a FIFO, cut, or flooded. Only whole lines count,
-from a byte offset that the store commits together with the events, so a restart neither loses nor
-doubles one.
+The file is hostile: it may be replaced by a link or a FIFO, cut, or flooded. Only whole lines
+count, from a byte offset that the store commits together with the events, so a restart neither
+loses nor doubles one.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Intake:
         plan = task.plan(params, dataset)
         self._require_plan(plan)
         clean = replace(
-            spec, params=params.model_dump(mode="json"), dataset_id=dataset and dataset.id
+            spec, params=params.model_dump(mode="json"), dataset_id=dataset.id if dataset else None
         )
         new = NewJob(
             id=new_id("job"),
@@ -122,9 +122,7 @@ class Intake:
             )
         return task
 
-    async def _dataset(
-        self, who: Principal, task: TaskType, spec: JobSpec
-    ) -> DatasetView | None:
+    async def _dataset(self, who: Principal, task: TaskType, spec: JobSpec) -> DatasetView | None:
         if spec.dataset_id is None:
             if task.needs_dataset:
                 hint = "upload one with POST /v1/datasets and give its id"
@@ -211,8 +209,11 @@ class Intake:
         for step in plan.steps:
             checks = {output.check for output in step.outputs if output.check}
             missing = [
-                *(f"environment {step.environment!r}" for _ in (1,)
-                  if step.environment not in self._catalogue.environments),
+                *(
+                    f"environment {step.environment!r}"
+                    for _ in (1,)
+                    if step.environment not in self._catalogue.environments
+                ),
                 *(f"check {name!r}" for name in checks - set(self._catalogue.checks)),
                 *(f"step {name!r}" for name in set(step.after) - names),
             ]
@@ -277,11 +278,17 @@ def _spec_errors(spec: JobSpec) -> list[FieldError]:
 def _bounds(wanted: Resources) -> list[FieldError]:
     checks = [
         ("cpus", wanted.cpus > 0, "must be more than 0"),
-        ("memory_bytes", wanted.memory_bytes >= MIN_MEMORY_BYTES,
-         f"must be at least {MIN_MEMORY_BYTES}"),
+        (
+            "memory_bytes",
+            wanted.memory_bytes >= MIN_MEMORY_BYTES,
+            f"must be at least {MIN_MEMORY_BYTES}",
+        ),
         ("gpus", wanted.gpus >= 0, "must be 0 or more"),
-        ("timeout_s", 0 < wanted.timeout_s <= MAX_TIMEOUT_S,
-         f"must be more than 0 and at most {MAX_TIMEOUT_S}"),
+        (
+            "timeout_s",
+            0 < wanted.timeout_s <= MAX_TIMEOUT_S,
+            f"must be more than 0 and at most {MAX_TIMEOUT_S}",
+        ),
     ]
     return [FieldError(("resources", name), text) for name, fine, text in checks if not fine]
 
@@ -296,5 +303,3 @@ def _failed(errors: list[FieldError]) -> ValidationFailed:
 def _digest(spec: JobSpec) -> str:
     text = json.dumps(asdict(spec), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-

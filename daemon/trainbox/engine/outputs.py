@@ -1,8 +1,8 @@
 """Copies out what a step declared, and nothing else. Everything in there is hostile data.
 
 Called only when the sandbox is known to be dead. Files are opened relative to the directory's
-descriptor without following links; only regular files with one name are taken, within a stated size,
-hashed while they are copied.
+descriptor without following links; only regular files with one name are taken, within a stated
+size, hashed while they are copied.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Set as AbstractSet
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from trainbox.engine.sandboxes import SandboxFiles, ref_of
 from trainbox.engine.supervisor import Supervisor
@@ -21,9 +22,7 @@ from trainbox_sdk.errors import Unavailable
 log = logging.getLogger(__name__)
 
 
-def orphans(
-    seen: Mapping[str, Observation], wanted: AbstractSet[str]
-) -> tuple[Observation, ...]:
+def orphans(seen: Mapping[str, Observation], wanted: AbstractSet[str]) -> tuple[Observation, ...]:
     """Return sandboxes that no active step owns. Pure."""
     return tuple(look for name, look in sorted(seen.items()) if name not in wanted)
 

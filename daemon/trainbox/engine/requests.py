@@ -23,9 +23,7 @@ DATASET_NAME = "dataset.parquet"
 class Requests:
     """Makes sandbox specs; the same step gives the same sandbox again after a restart."""
 
-    def __init__(
-        self, store: Store, blobs: BlobStore, files: SandboxFiles, grace_s: float
-    ) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, files: SandboxFiles, grace_s: float) -> None:
         self._store = store
         self._blobs = blobs
         self._files = files
@@ -108,9 +106,7 @@ class Requests:
             )
         )
 
-    async def _dataset(
-        self, step: StepRecord
-    ) -> tuple[tuple[Path, str] | None, dict[str, object]]:
+    async def _dataset(self, step: StepRecord) -> tuple[tuple[Path, str] | None, dict[str, object]]:
         if step.dataset_id is None:
             return None, {}
         dataset = await self._store.datasets.get(step.dataset_id)

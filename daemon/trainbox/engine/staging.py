@@ -13,7 +13,7 @@ import importlib.util
 import os
 import py_compile
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -48,7 +48,7 @@ class CodeStage:
             return self._known[wanted]
 
     def _stage(self, packages: Sequence[str]) -> Path:
-        files = dict(sorted(file for name in packages for file in _package_files(name)))
+        files = _merge(file for name in packages for file in _package_files(name))
         size = sum(path.stat().st_size for path in files.values() if path is not None)
         if size > MAX_BYTES:
             raise PluginError(f"code of {', '.join(packages)} is {size} bytes, over {MAX_BYTES}")
@@ -80,6 +80,15 @@ class CodeStage:
             if not target.is_dir():
                 raise
             shutil.rmtree(part)
+
+
+def _merge(found: Iterable[tuple[str, Path | None]]) -> dict[str, Path | None]:
+    """Return the files by path; a parent asked for in full wins over its bare stand-in."""
+    files: dict[str, Path | None] = {}
+    for relative, source in found:
+        if source is not None or relative not in files:
+            files[relative] = source
+    return dict(sorted(files.items()))
 
 
 def _package_files(name: str) -> Iterator[tuple[str, Path | None]]:

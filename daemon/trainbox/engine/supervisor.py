@@ -1,8 +1,4 @@
-"""Drives steps through their states, one task per active step; the only caller of a backend's verbs.
-
-A driver can start in any active state: what it did before a restart it finds done, because every verb
-is idempotent on the sandbox's reference.
-"""
+"""Drives steps through their states: one driver per active step, each in its own task."""
 
 from __future__ import annotations
 
@@ -21,14 +17,17 @@ class Supervisor:
 
     Args:
         workshop: what every driver works with.
-        slot_free: called when a step has ended and its resources are free.
     """
 
-    def __init__(self, workshop: Workshop, slot_free: Callable[[], None]) -> None:
+    def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
-        self._slot_free = slot_free
+        self._slot_free: Callable[[], None] = _nobody
         self._drivers: dict[str, Driver] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def on_slot_free(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called whenever a step has ended and its resources are free."""
+        self._slot_free = call
 
     def spawn(self, step: StepRecord) -> None:
         """Drive a step from where it stands; a step that is driven already is left alone."""
@@ -72,3 +71,7 @@ class Supervisor:
         self._tasks.pop(step_id, None)
         self._drivers.pop(step_id, None)
         self._slot_free()
+
+
+def _nobody() -> None:
+    """Stand in until the scheduler is connected."""

@@ -39,7 +39,7 @@ class Verdict:
     reason: str = ""
 
 
-def decide(
+def decide(  # noqa: PLR0911 - one return per line of the table
     seen: Observation,
     limits: Limits,
     *,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
+
 from trainbox_guest.run import GuestError, Run
 
 MAX_IR_VERSION = 13

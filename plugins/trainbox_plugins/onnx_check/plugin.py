@@ -8,7 +8,7 @@ from trainbox_sdk import hookimpl
 from trainbox_sdk.tasks import ArtifactCheck
 
 
-class Config(BaseModel):
+class CheckConfig(BaseModel):
     """Settings in ``[plugin.config]``."""
 
     model_config = ConfigDict(extra="forbid")
@@ -22,9 +22,9 @@ class Plugin:
     """The ONNX check."""
 
     api = 1
-    Config = Config
+    Config = CheckConfig
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: CheckConfig) -> None:
         self._config = config
 
     @hookimpl

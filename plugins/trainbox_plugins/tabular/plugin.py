@@ -221,7 +221,8 @@ def _weight_errors(params: TabularParams, dataset: DatasetView) -> Iterator[Fiel
         )
     elif weight.min is not None and weight.min < 0:
         yield FieldError(
-            ("params", "sample_weight"), f"column {weight.name!r} goes down to {weight.min}",
+            ("params", "sample_weight"),
+            f"column {weight.name!r} goes down to {weight.min}",
             "weights are 0 or more",
         )
 
