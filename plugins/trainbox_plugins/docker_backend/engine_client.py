@@ -122,19 +122,6 @@ class DockerEngine:
         )
         return found
 
-    async def logs(self, container: str, *, limit_bytes: int) -> bytes:
-        def read() -> bytes:
-            kept = bytearray()
-            stream = FrameStream(self._log_exchange(container, follow=False))
-            for _, payload in stream:
-                kept += payload
-                if len(kept) >= limit_bytes:
-                    stream.close()
-                    break
-            return bytes(kept[:limit_bytes])
-
-        return await self._in_thread(read, self._start_deadline_s)
-
     async def commit(self, container: str, *, changes: Sequence[str] = ()) -> str:
         answer = await self._call(
             lambda client: client.commit(container, changes=list(changes)), 600.0
@@ -147,8 +134,10 @@ class DockerEngine:
         query = {"stream": "1", "stdout": "1", "stderr": "1"}
         return FrameStream(self._exchange("POST", container_target(container, "attach"), query))
 
-    def follow_logs(self, container: str) -> LogStream:
-        return FrameStream(self._log_exchange(container, follow=True))
+    def kept_output(self, container: str, *, follow: bool) -> LogStream:
+        query = {"stdout": "1", "stderr": "1", "follow": str(int(follow))}
+        target = container_target(container, "logs")
+        return FrameStream(self._exchange("GET", target, query, patient=follow))
 
     def wait_exit(self, container: str) -> int:
         exchange = self._exchange(
@@ -221,11 +210,6 @@ class DockerEngine:
             return
 
     # --- inside
-
-    def _log_exchange(self, container: str, *, follow: bool) -> Exchange:
-        query = {"stdout": "1", "stderr": "1", "follow": str(int(follow))}
-        target = container_target(container, "logs")
-        return self._exchange("GET", target, query, patient=follow)
 
     def _exchange(
         self, method: str, target: str, query: dict[str, str], *, patient: bool = True

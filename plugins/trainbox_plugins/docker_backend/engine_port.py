@@ -94,9 +94,6 @@ class EnginePort(Protocol):
     async def list_by_label(self, labels: Mapping[str, str]) -> Sequence[Json]:
         """Return all containers, running or not, that carry every label, in one call."""
 
-    async def logs(self, container: str, *, limit_bytes: int) -> bytes:
-        """Return what the engine kept of stdout and stderr, cut after ``limit_bytes``."""
-
     async def commit(self, container: str, *, changes: Sequence[str] = ()) -> str:
         """Make an image of a stopped container and return its id.
 
@@ -112,8 +109,12 @@ class EnginePort(Protocol):
             EngineRefused, BackendUnavailable.
         """
 
-    def follow_logs(self, container: str) -> LogStream:
-        """Open the kept output from its beginning, and what comes after it until the end."""
+    def kept_output(self, container: str, *, follow: bool) -> LogStream:
+        """Open the engine's own copy of the output from its beginning.
+
+        ``follow`` goes on with what comes until the end, of which some engines lose the last lines;
+        without it the copy as it is now is whole.
+        """
 
     def wait_exit(self, container: str) -> int:
         """Block until the container is not running and return its exit code.

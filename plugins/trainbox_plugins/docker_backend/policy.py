@@ -28,6 +28,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INPUT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _LOADER_ENV = re.compile(r"LD_.*|GCONV_PATH|MALLOC_.*|GLIBC_TUNABLES")
 _LOG_FILES = 2
+"""The engine's own copy of the output, from which a restarted daemon takes up the log again."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Confinement:
 
 
 def inside_paths(spec: SandboxSpec) -> InsidePaths:
-    """Return where the guest finds its files; the data keeps its suffix, since readers look at it."""
+    """Return where the guest finds its files; the data keeps its suffix: readers look at it."""
     dataset = spec.paths.dataset
     return InsidePaths(
         spec="/trainbox/in/spec.json",
@@ -85,7 +86,6 @@ def sandbox_policy(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any
         "User": f"{confinement.uid}:{confinement.gid}",
         "WorkingDir": "/tmp",  # noqa: S108 - the sandbox's own tmpfs
         "Hostname": "sandbox",
-        "NetworkDisabled": True,
         "AttachStdin": False,
         "OpenStdin": False,
         "Tty": False,
@@ -183,7 +183,7 @@ def _host_config(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any]:
         "AutoRemove": False,
         "LogConfig": {
             "Type": "json-file",
-            "Config": {"max-size": str(limits.log_bytes), "max-file": str(_LOG_FILES)},
+            "Config": {"max-size": str(2 * limits.log_bytes), "max-file": str(_LOG_FILES)},
         },
     }
     if confinement.runtime:
@@ -239,6 +239,8 @@ def _bind(source: str, target: str, *, read_only: bool) -> dict[str, Any]:
 
 
 def _argv(spec: SandboxSpec) -> list[str]:
+    if not spec.argv:
+        raise BackendRejected("nothing to run: argv is empty")
     for word in spec.argv:
         if "\0" in word:
             raise BackendRejected("an argument holds a null byte")
@@ -253,18 +255,20 @@ def _environment(spec: SandboxSpec) -> list[str]:
             raise BackendRejected(
                 f"variable {name} steers the dynamic loader, which also loads the sandbox's init"
             )
-    variables = [
-        f"{name}={value}" for name, value in guest_environment(inside_paths(spec), spec).items()
-    ]
-    for variable in variables:
-        name = variable.partition("=")[0]
-        if "\0" in variable:
-            raise BackendRejected(f"variable {name} holds a null byte")
-        if len(variable.encode("utf-8", "surrogatepass")) > MAX_ENV_VALUE_BYTES:
-            raise BackendRejected(f"variable {name} is longer than {MAX_ENV_VALUE_BYTES} bytes")
-    if (
-        sum(len(variable.encode("utf-8", "surrogatepass")) for variable in variables)
-        > MAX_ENV_BYTES
-    ):
+    whole = guest_environment(inside_paths(spec), spec)
+    sizes = [_variable_bytes(name, value) for name, value in whole.items()]
+    if sum(sizes) > MAX_ENV_BYTES:
         raise BackendRejected(f"the environment is larger than {MAX_ENV_BYTES} bytes")
-    return sorted(variables)
+    return sorted(f"{name}={value}" for name, value in whole.items())
+
+
+def _variable_bytes(name: str, value: str) -> int:
+    if "\0" in value:
+        raise BackendRejected(f"variable {name} holds a null byte")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise BackendRejected(f"variable {name} is not text: {error}") from error
+    if size > MAX_ENV_VALUE_BYTES:
+        raise BackendRejected(f"variable {name} is longer than {MAX_ENV_VALUE_BYTES} bytes")
+    return len(name) + size + 2

@@ -1,0 +1,344 @@
+"""The docker backend: the verbs of the SDK over the engine port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from trainbox_plugins.docker_backend.call_threads import CallThreads
+from trainbox_plugins.docker_backend.config import Config
+from trainbox_plugins.docker_backend.engine_port import (
+    Clash,
+    EnginePort,
+    EngineRefused,
+    Json,
+    NotThere,
+)
+from trainbox_plugins.docker_backend.host_paths import fit_for_guest
+from trainbox_plugins.docker_backend.observations import (
+    observation_of_inspect,
+    observation_of_summary,
+)
+from trainbox_plugins.docker_backend.policy import LABEL, Confinement, sandbox_policy
+from trainbox_plugins.docker_backend.promises import promises
+from trainbox_plugins.docker_backend.running import Running
+from trainbox_sdk.backends import (
+    Capacity,
+    Cause,
+    Health,
+    Level,
+    Observation,
+    Phase,
+    SandboxRef,
+    SandboxSpec,
+)
+from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
+from trainbox_sdk.errors import BackendRejected, BackendUnavailable, NotFound
+
+_DEATH_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+class EnvironmentBuilder(Protocol):
+    """Makes images of environments."""
+
+    async def build(self, environment: Environment, report: BuildProgress) -> BuiltEnvironment:
+        """Build, or find what is built."""
+
+    async def built(self) -> Sequence[BuiltEnvironment]:
+        """List what is built."""
+
+
+class DockerBackend:
+    """Runs each step in a locked-down container of a local Docker Engine.
+
+    Args:
+        engine: the port to it; this object owns it from now on.
+        config: the admin's settings.
+        builder: makes environment images.
+        seccomp: text of the profile in ``config.seccomp_profile``.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self, engine: EnginePort, config: Config, builder: EnvironmentBuilder, seccomp: str = ""
+    ) -> None:
+        self._engine = engine
+        self._config = config
+        self._builder = builder
+        self._confinement = _confinement(config, seccomp)
+        self._measuring = CallThreads(2, "docker-measure")
+        self._gpu_choice = asyncio.Lock()
+        self._capacity: Capacity | None = None
+        self._instance = ""
+        self._created: dict[str, str] = {}
+        self._running: dict[str, Running] = {}
+
+    async def open(self, instance: str) -> None:
+        """Take the instance id that sandboxes are labelled with; the engine may be away."""
+        self._instance = instance
+
+    async def close(self) -> None:
+        """Let go of threads and connections; sandboxes go on."""
+        for running in self._running.values():
+            running.close()
+        self._running.clear()
+        self._created.clear()
+        self._measuring.close()
+        await self._engine.close()
+
+    # --- the host
+
+    async def probe(self) -> Health:
+        """Look at the engine now; an engine that is away is an answer, not an error."""
+        try:
+            info = await self._engine.info()
+        except (BackendUnavailable, EngineRefused) as error:
+            return Health(ok=False, detail=str(error))
+        version = str(info.get("ServerVersion") or "")
+        kept = promises(info, self._config, self._confinement)
+        trouble = _trouble(info, self._config)
+        return Health(
+            ok=not trouble,
+            detail=trouble or f"Docker Engine {version} on {info.get('OperatingSystem')}",
+            version=version,
+            promises=kept,
+            untrusted=all(promise.level is not Level.NONE for promise in kept),
+        )
+
+    async def capacity(self) -> Capacity:
+        """Return the budget: as set, or what the engine's host has, less the reserve."""
+        if self._capacity is None:
+            self._capacity = _capacity(self._config, await self._engine.info())
+        return self._capacity
+
+    async def build_environment(
+        self, environment: Environment, report: BuildProgress
+    ) -> BuiltEnvironment:
+        """Make an image of the environment, or find the one there is."""
+        return await self._builder.build(environment, report)
+
+    async def environments(self) -> Sequence[BuiltEnvironment]:
+        """List environment images."""
+        return await self._builder.built()
+
+    # --- one sandbox
+
+    async def prepare(self, spec: SandboxSpec) -> None:
+        """Create the container; a name that is taken means that it has been created before."""
+        if spec.gpus > len(self._config.gpu_devices):
+            raise BackendRejected(
+                f"{spec.gpus} GPUs asked, this backend has {len(self._config.gpu_devices)}",
+                hint="name the device ids in gpu_devices",
+            )
+        sandbox_policy(spec, self._confinement)
+        fit_for_guest(spec.paths, self._confinement.uid, self._confinement.gid)
+        if spec.gpus:
+            async with self._gpu_choice:
+                await self._create(spec, await self._free_gpus(spec))
+        else:
+            await self._create(spec, ())
+
+    async def start(self, spec: SandboxSpec) -> None:
+        """Attach the log, then start.
+
+        Raises:
+            NotFound: never prepared, or removed.
+            BackendRejected: it cannot be started (``start_failed``); the container is gone again.
+        """
+        name = spec.ref.name
+        if name in self._running:
+            return
+        container_id = self._created.pop(name, None)
+        if container_id is None:
+            found = await self._engine.inspect(name)
+            if found is None:
+                raise NotFound(f"sandbox {name} was never prepared")
+            if found["State"]["Status"] != "created":
+                return
+            container_id = str(found["Id"])
+        await self._start(spec, container_id)
+
+    async def wait(self, spec: SandboxSpec) -> Observation:
+        """Return once it is dead and its log is whole; see the SDK.
+
+        One that was prepared and never started is not waited for: its phase says ``created``.
+        """
+        name = spec.ref.name
+        running = self._running.get(name)
+        if running is None:
+            found = await self._engine.inspect(name)
+            if found is None:
+                return _lost(spec.ref)
+            if found["State"]["Status"] == "created":
+                return observation_of_inspect(spec.ref, found)
+            running = self._look_after(spec, str(found["Id"]))
+            running.adopt()
+        try:
+            ended = await running.ended()
+        except BackendUnavailable:
+            self._let_go(name)
+            raise
+        found = await self._engine.inspect(name)
+        if found is None:
+            return _lost(spec.ref)
+        return await running.judge(observation_of_inspect(spec.ref, found), ended)
+
+    async def observe(self) -> Mapping[str, Observation]:
+        """Return this instance's sandboxes: one call, and one more for each that has ended."""
+        summaries = await self._engine.list_by_label({f"{LABEL}instance": self._instance})
+        seen = [item for item in map(observation_of_summary, summaries) if item is not None]
+        whole = await asyncio.gather(*(self._look_closer(item) for item in seen))
+        return {item.ref.name: item for item in whole}
+
+    async def stop(self, ref: SandboxRef, grace_s: float) -> None:
+        """SIGTERM, then after the grace SIGKILL of every process; returns when it is dead."""
+        name = ref.name
+        if not await self._engine.kill(name, "TERM"):
+            return
+        if await self._dead_within(name, grace_s):
+            return
+        await self._engine.kill(name, "KILL")
+        if not await self._dead_within(name, self._config.start_deadline_s):
+            raise BackendUnavailable(f"sandbox {name} does not die: the engine's runtime hangs")
+
+    async def remove(self, ref: SandboxRef) -> None:
+        """Kill and forget; absent is fine."""
+        self._created.pop(ref.name, None)
+        await self._engine.remove(ref.name, force=True)
+        self._let_go(ref.name)
+
+    # --- inside
+
+    async def _create(self, spec: SandboxSpec, gpu_devices: tuple[str, ...]) -> None:
+        confinement = replace(self._confinement, gpu_devices=gpu_devices)
+        try:
+            container_id = await self._engine.create(
+                spec.ref.name, sandbox_policy(spec, confinement)
+            )
+        except Clash:
+            return  # the fence: this attempt has its sandbox already
+        except NotThere as error:
+            raise BackendRejected(
+                f"environment image {spec.environment} is not on this engine",
+                code="unknown_environment",
+                hint="build it again: trainbox images build",
+            ) from error
+        except EngineRefused as error:
+            raise BackendRejected(f"the engine refuses the sandbox: {error.explanation}") from error
+        self._created[spec.ref.name] = container_id
+
+    async def _start(self, spec: SandboxSpec, container_id: str) -> None:
+        name = spec.ref.name
+        running = self._look_after(spec, container_id)
+        try:
+            await running.attach()
+            await self._engine.start(container_id)
+        except EngineRefused as error:
+            self._let_go(name)
+            await self._engine.remove(name, force=True)
+            raise BackendRejected(
+                f"the sandbox could not be started: {error.explanation}",
+                code=Cause.START_FAILED.value,
+            ) from error
+        except BaseException:
+            # Unknown: it may run. The next start or wait looks, and takes it up.
+            self._let_go(name)
+            raise
+        running.watch()
+
+    def _look_after(self, spec: SandboxSpec, container_id: str) -> Running:
+        running = Running(self._engine, spec, container_id, self._config, self._measuring)
+        self._running[spec.ref.name] = running
+        return running
+
+    def _let_go(self, name: str) -> None:
+        running = self._running.pop(name, None)
+        if running is not None:
+            running.close()
+
+    async def _free_gpus(self, spec: SandboxSpec) -> tuple[str, ...]:
+        """Choose devices that no sandbox of any instance on this engine holds."""
+        summaries = await self._engine.list_by_label({})
+        held = {
+            device
+            for summary in summaries
+            if summary.get("State") in {"created", "running", "paused"}
+            for device in str((summary.get("Labels") or {}).get(f"{LABEL}gpus", "")).split(",")
+        }
+        free = [device for device in self._config.gpu_devices if device not in held]
+        if len(free) < spec.gpus:
+            raise BackendUnavailable(f"{spec.gpus} GPUs asked, {len(free)} are free")
+        return tuple(free[: spec.gpus])
+
+    async def _look_closer(self, seen: Observation) -> Observation:
+        if seen.phase is not Phase.EXITED:
+            return seen
+        found: Json | None = await self._engine.inspect(seen.ref.name)
+        return seen if found is None else observation_of_inspect(seen.ref, found)
+
+    async def _dead_within(self, name: str, limit_s: float) -> bool:
+        """Whether it dies in time: told by its follower, or seen by looking where it has none."""
+        running = self._running.get(name)
+        try:
+            async with asyncio.timeout(limit_s):
+                if running is not None:
+                    await running.ended()
+                else:
+                    await self._seen_dead(name)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _seen_dead(self, name: str) -> None:
+        for attempt in range(2**31):
+            found = await self._engine.inspect(name)
+            if found is None or not found["State"]["Running"]:
+                return
+            await asyncio.sleep(_DEATH_PAUSES_S[min(attempt, len(_DEATH_PAUSES_S) - 1)])
+
+
+def _capacity(config: Config, info: Json) -> Capacity:
+    """A reserve never takes more than half of a small host."""
+    host_cpus, host_memory = float(info["NCPU"]), int(info["MemTotal"])
+    return Capacity(
+        cpus=config.cpus or max(host_cpus / 2, host_cpus - config.reserve_cpus),
+        memory_bytes=config.memory_bytes
+        or max(host_memory // 2, host_memory - config.reserve_memory_bytes),
+        gpus=len(config.gpu_devices),
+    )
+
+
+def _confinement(config: Config, seccomp: str) -> Confinement:
+    """A daemon that is not root runs guests as itself, so that both can write the directories."""
+    root = os.geteuid() == 0
+    return Confinement(
+        uid=config.sandbox_uid if root else os.getuid(),
+        gid=config.sandbox_gid if root else os.getgid(),
+        seccomp=seccomp,
+        runtime=config.runtime or "",
+        cgroup_parent=config.cgroup_parent or "",
+    )
+
+
+def _trouble(info: Json, config: Config) -> str:
+    """Return why no sandbox can run on an engine that answers, or nothing."""
+    if info.get("OSType") != "linux":
+        return f"the engine runs {info.get('OSType')} containers; trainbox needs Linux ones"
+    options = " ".join(str(option) for option in info.get("SecurityOptions") or ())
+    for feature in ("name=rootless", "name=userns"):
+        if feature in options:
+            return (
+                f"the engine maps user ids ({feature}), so that a guest cannot write directories "
+                "of this host; use an engine without it"
+            )
+    if config.runtime and config.runtime not in (info.get("Runtimes") or {}):
+        return f"the engine knows no runtime {config.runtime!r}; add it to its daemon.json"
+    return ""
+
+
+def _lost(ref: SandboxRef) -> Observation:
+    return Observation(ref, Phase.EXITED, cause=Cause.LOST, detail="the container is gone")

@@ -1,0 +1,83 @@
+"""What this backend promises on this host: read off the engine's own report, never assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainbox_plugins.docker_backend.config import Config
+from trainbox_plugins.docker_backend.policy import Confinement
+from trainbox_sdk.backends import Level, Promise
+
+
+def promises(info: Mapping[str, Any], config: Config, user: Confinement) -> tuple[Promise, ...]:
+    """Return the promises for one engine.
+
+    Args:
+        info: answer of ``GET /info`` (Engine API v1.41, ``SystemInfo``).
+        config: the admin's settings.
+        user: who the guest is.
+    """
+    version = f"cgroup v{info.get('CgroupVersion') or 1}"
+    return (
+        Promise("network", Level.ENFORCED, "a network namespace of its own with no interface"),
+        _counted("memory", info, ("MemoryLimit", "SwapLimit"), f"{version}, no swap"),
+        _counted("cpu", info, ("CpuCfsQuota",), f"{version} quota"),
+        _counted("pids", info, ("PidsLimit",), f"{version}"),
+        Promise("root", Level.ENFORCED, "read-only root; writable are output, scratch, /tmp"),
+        _user(user),
+        Promise("capabilities", Level.ENFORCED, "none, and none to be regained"),
+        Promise("privileges", Level.ENFORCED, "no-new-privileges: setuid files give nothing"),
+        _seccomp(info, config),
+        Promise(
+            "disk",
+            Level.PARTIAL,
+            "one file is capped by the kernel; the sum is measured every "
+            f"{config.disk_poll_s:g} s, and a burst between two looks passes",
+        ),
+        Promise("log", Level.ENFORCED, "cut to its limit; a flood ends the sandbox"),
+        Promise("environment", Level.ENFORCED, "only the contract's variables"),
+        Promise("processes", Level.ENFORCED, "a PID namespace: all die with the sandbox"),
+    )
+
+
+def _counted(name: str, info: Mapping[str, Any], keys: Sequence[str], how: str) -> Promise:
+    missing = [key for key in keys if not info.get(key)]
+    if not missing:
+        return Promise(name, Level.ENFORCED, how)
+    level = Level.PARTIAL if len(missing) < len(keys) else Level.NONE
+    return Promise(name, level, f"the engine's kernel lacks {', '.join(missing)}")
+
+
+def _user(user: Confinement) -> Promise:
+    if user.uid == 0:
+        return Promise("user", Level.NONE, "root: set sandbox_uid")
+    return Promise("user", Level.ENFORCED, f"runs as {user.uid}:{user.gid}")
+
+
+def _seccomp(info: Mapping[str, Any], config: Config) -> Promise:
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+    seccomp = next((option for option in options if "name=seccomp" in option), None)
+    if seccomp is None:
+        return Promise("seccomp", Level.NONE, "the engine was built or started without seccomp")
+    if config.seccomp_profile is not None:
+        return Promise("seccomp", Level.ENFORCED, f"profile {config.seccomp_profile}")
+    if "unconfined" in seccomp:
+        return Promise("seccomp", Level.NONE, "the engine's default profile is unconfined")
+    if _major(info) < _IO_URING_BLOCKED:
+        return Promise(
+            "seccomp",
+            Level.PARTIAL,
+            "the engine's default profile, which before version 25 lets io_uring, ptrace and "
+            "AF_VSOCK through",
+        )
+    return Promise("seccomp", Level.ENFORCED, "the engine's default profile")
+
+
+_IO_URING_BLOCKED = 25
+"""First engine whose default profile blocks io_uring (moby#46762) and AF_VSOCK (moby#44562)."""
+
+
+def _major(info: Mapping[str, Any]) -> int:
+    head = str(info.get("ServerVersion") or "0").partition(".")[0]
+    return int(head) if head.isdigit() else 0

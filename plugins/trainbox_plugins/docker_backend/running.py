@@ -1,0 +1,168 @@
+"""One sandbox that this daemon looks after while it runs: its output, its disk, its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from trainbox_plugins.docker_backend import cgroups
+from trainbox_plugins.docker_backend.call_threads import CallThreads
+from trainbox_plugins.docker_backend.config import Config
+from trainbox_plugins.docker_backend.disk_usage import DiskUse, disk_use
+from trainbox_plugins.docker_backend.engine_port import EnginePort
+from trainbox_plugins.docker_backend.follower import Ended, Follower
+from trainbox_plugins.docker_backend.observations import memory_cause
+from trainbox_sdk.backends import Cause, Observation, SandboxSpec
+from trainbox_sdk.errors import BackendUnavailable
+
+_MEASURE_DEADLINE_S = 60.0
+_NOTE = "verdict.json"
+
+
+class Running:
+    """A sandbox under watch. Belongs to the event loop; its follower has a thread.
+
+    Args:
+        container_id: the engine's id, for the kernel's counters.
+        measuring: threads for walks through the writable directories.
+    """
+
+    def __init__(
+        self,
+        engine: EnginePort,
+        spec: SandboxSpec,
+        container_id: str,
+        config: Config,
+        measuring: CallThreads,
+    ) -> None:
+        self._engine = engine
+        self._spec = spec
+        self._container_id = container_id
+        self._config = config
+        self._measuring = measuring
+        self._loop = asyncio.get_running_loop()
+        self._memory: cgroups.MemoryUse | None = None
+        self._condemned = _read_note(spec.paths.state)
+        self._watch: asyncio.Task[None] | None = None
+        self._follower = Follower(
+            engine,
+            spec.ref.name,
+            spec.paths.log,
+            limit_bytes=spec.limits.log_bytes,
+            flood_bytes=config.log_flood_bytes,
+            on_flood=self._tell_of_flood,
+            at_end=self._read_memory,
+            reconnect_s=config.reconnect_s,
+        )
+
+    async def attach(self) -> None:
+        """Listen to a container that has not been started; returns once nothing can be missed."""
+        self._follower.begin(fresh=True)
+        await asyncio.wrap_future(self._follower.attached)
+
+    def adopt(self) -> None:
+        """Take up a container that an earlier daemon started."""
+        self._follower.begin(fresh=False)
+        self.watch()
+
+    def watch(self) -> None:
+        """Begin to measure what it uses."""
+        self._watch = asyncio.create_task(self._keep_measuring())
+
+    async def ended(self) -> Ended:
+        """Return once it is dead and its log is whole.
+
+        Raises:
+            BackendUnavailable: the engine stays away.
+        """
+        return await asyncio.wrap_future(self._follower.ended)
+
+    async def judge(self, seen: Observation, ended: Ended) -> Observation:
+        """Add to the engine's last word what only the watch knows: peak, breaches, gaps."""
+        if self._condemned is None:
+            await self._measure_disk()
+        peak = self._memory.peak_bytes if self._memory else None
+        seen = replace(seen, peak_memory_bytes=peak)
+        if self._condemned is not None:
+            cause, detail = self._condemned
+            return replace(seen, cause=cause, detail=detail)
+        if seen.cause is Cause.NONE and self._memory and self._memory.oom_kills:
+            cause, detail = memory_cause(seen.exit_code, self._memory.oom_kills)
+            seen = replace(seen, cause=cause, detail=seen.detail or detail)
+        if ended.interrupted and seen.exit_code and seen.cause is Cause.NONE:
+            return replace(
+                seen, cause=Cause.LOST, detail="the engine went away while it ran, and it is dead"
+            )
+        return seen
+
+    def close(self) -> None:
+        """Let go; the sandbox goes on."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._follower.close()
+
+    def _tell_of_flood(self) -> None:
+        self._loop.call_soon_threadsafe(self._flooded)
+
+    def _flooded(self) -> None:
+        limit = self._config.log_flood_bytes
+        self._condemn(Cause.LOG_LIMIT, f"it printed more than {limit} bytes")
+
+    def _condemn(self, cause: Cause, detail: str) -> None:
+        """Note why before the kill, so that a restarted daemon gives the same cause."""
+        if self._condemned is None:
+            self._condemned = (cause, detail)
+            _write_note(self._spec.paths.state, cause, detail)
+        if not self._follower.ended.done():
+            self._loop.create_task(self._kill())
+
+    async def _kill(self) -> None:
+        with contextlib.suppress(BackendUnavailable):  # the next look kills again
+            await self._engine.kill(self._spec.ref.name, "KILL")
+
+    async def _keep_measuring(self) -> None:
+        while not self._follower.ended.done():
+            await asyncio.sleep(self._config.disk_poll_s)
+            self._read_memory()
+            if self._condemned is None:
+                await self._measure_disk()
+            else:
+                self._condemn(*self._condemned)
+
+    async def _measure_disk(self) -> None:
+        limit, paths = self._spec.limits.output_bytes, self._spec.paths
+
+        def measure() -> DiskUse:
+            roots = (paths.output, paths.scratch)
+            return disk_use(roots, limit_bytes=limit, limit_entries=self._config.max_files)
+
+        try:
+            use = await self._measuring.run(measure, _MEASURE_DEADLINE_S)
+        except TimeoutError:
+            return  # a slow disk; the next look may be faster
+        if not use.whole:
+            wrote = f"{use.bytes} bytes in {use.entries} files"
+            self._condemn(Cause.DISK_LIMIT, f"it wrote {wrote}; {limit} bytes are allowed")
+
+    def _read_memory(self) -> None:
+        """Read the kernel's counters while they last; also called from the follower's thread."""
+        use = cgroups.memory_use(self._container_id, self._config.cgroup_parent or "")
+        if use is not None:
+            self._memory = use
+
+
+def _read_note(state: Path) -> tuple[Cause, str] | None:
+    try:
+        note = json.loads((state / _NOTE).read_text())
+        return Cause(note["cause"]), str(note["detail"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_note(state: Path, cause: Cause, detail: str) -> None:
+    part = state / f"{_NOTE}.part"
+    part.write_text(json.dumps({"cause": cause.value, "detail": detail}))
+    part.replace(state / _NOTE)
