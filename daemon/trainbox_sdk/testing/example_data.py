@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -65,13 +66,13 @@ def _kind(values: Sequence[Any]) -> type:
 
 
 def _column(name: str, values: Sequence[Any], sql_type: str, kind: ColumnType) -> Column:
-    known = [_json(value) for value in values if value is not None]
+    known = [_json(value) for value in values if value is not None and _is_json(value)]
     distinct = list(dict.fromkeys(known))
     return Column(
         name=name,
         type=kind,
         sql_type=sql_type,
-        missing=len(values) - len(known),
+        missing=sum(value is None for value in values),
         distinct=len(distinct),
         distinct_exact=True,
         min=min(known, default=None),
@@ -82,6 +83,10 @@ def _column(name: str, values: Sequence[Any], sql_type: str, kind: ColumnType) -
 
 def _json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
+
+
+def _is_json(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _quoted(name: str) -> str:

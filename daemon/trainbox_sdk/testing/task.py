@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -129,7 +130,7 @@ class TaskContract:
 
     def test_name_and_description_can_be_listed(self, task: TaskType) -> None:
         """A name callers can type, and a docstring that says what the task does."""
-        assert re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", task.name)
+        assert re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", task.name), f"a poor name: {task.name!r}"
         assert (type(task).__doc__ or "").strip(), "the class docstring is the description"
 
     def test_schema_is_valid_json_schema(self, task: TaskType) -> None:
@@ -151,7 +152,7 @@ class TaskContract:
     def test_defaults_survive_json(self, task: TaskType, params: BaseModel) -> None:
         """Stored parameters, with every default filled in, read back as the same parameters."""
         stored = json.loads(json.dumps(params.model_dump(mode="json"), allow_nan=False))
-        assert task.Params.model_validate(stored) == params
+        assert task.Params.model_validate(stored) == params, f"stored as {stored}"
 
     def test_unknown_parameters_are_refused(self, task: TaskType, example: Example) -> None:
         """A misspelt parameter must not pass silently as a default."""
@@ -164,8 +165,9 @@ class TaskContract:
         self, task: TaskType, params: BaseModel, view: DatasetView | None
     ) -> None:
         """The example's data is what its parameters need."""
-        assert task.needs_dataset == (view is not None)
-        assert list(task.validate(params, view)) == []
+        assert task.needs_dataset == (view is not None), "Example.columns and needs_dataset differ"
+        errors = list(task.validate(params, view))
+        assert not errors, f"validate refuses the example: {errors}"
 
     def test_foreign_data_is_refused_field_by_field(
         self, task: TaskType, params: BaseModel, tmp_path: Path
@@ -176,14 +178,17 @@ class TaskContract:
         foreign = write_example(tmp_path / "foreign.parquet", {"some other column": [1, 2, 3]})
         errors = list(task.validate(params, foreign))
         assert errors, "validate accepted data without any of the example's columns"
-        assert all(isinstance(error, FieldError) and error.loc and error.msg for error in errors)
-        assert {error.loc[0] for error in errors} <= {"params", "dataset"}
+        for error in errors:
+            assert isinstance(error, FieldError), f"{error!r} is no FieldError"
+            assert error.loc[:1] in {("params",), ("dataset",)}, f"{error} points nowhere"
+            assert error.msg, f"{error} says nothing"
 
     # -- the plan ----------------------------------------------------------------------------
 
     def test_plan_is_sound(self, plan: Plan) -> None:
         """Steps, entries, outputs and parameters are ones an engine can run."""
-        assert plan_problems(plan) == []
+        problems = plan_problems(plan)
+        assert not problems, "; ".join(problems)
 
     def test_plan_is_pure(
         self, task: TaskType, params: BaseModel, view: DatasetView | None, plan: Plan
@@ -191,14 +196,16 @@ class TaskContract:
         """The same input gives the same plan, with no file, process or connection opened."""
         before = params.model_copy(deep=True)
         with outside_calls() as calls:
-            assert task.plan(params, view) == plan
-        assert calls == []
-        assert params == before
+            again = task.plan(params, view)
+        assert again == plan, f"a second call gave another plan: {again}"
+        assert not calls, f"plan() reached outside: {calls}"
+        assert params == before, "plan() changed its parameters"
 
     def test_plan_params_survive_json(self, plan: Plan) -> None:
         """A tuple or a number as a key would reach the guest as something else."""
         for step in plan.steps:
-            assert json.loads(json.dumps(dict(step.params))) == dict(step.params)
+            arrives = json.loads(json.dumps(dict(step.params)))
+            assert arrives == dict(step.params), f"the guest would get {arrives}"
 
     def test_packages_can_be_staged(self, plan: Plan, tmp_path: Path) -> None:
         """Every package of every step is installed here."""
@@ -210,11 +217,16 @@ class TaskContract:
         module = type(task).__module__
         code = f"import sys, {module}; print(*sys.modules, sep='\\n')"
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         loaded = {name.partition(".")[0] for name in done.stdout.split()}
-        assert sorted(loaded & {*NOT_IN_THE_DAEMON, "aiohttp", "docker"}) == []
+        heavy = sorted(loaded & {*NOT_IN_THE_DAEMON, "aiohttp", "docker"})
+        assert not heavy, f"importing {module} loads {heavy}: import them in the guest"
 
     # -- the guest ---------------------------------------------------------------------------
 
@@ -250,18 +262,19 @@ class TaskContract:
         damaged = dataset[0].with_name("damaged.parquet")
         damaged.write_bytes(dataset[0].read_bytes()[:-7])
         run = runner.run(task.name, step_order(plan)[0], (damaged, dataset[1]))
-        assert run.exit_code != protocol.EXIT_OK, run.log
-        assert len(run.failures) == 1, run.log
-        assert run.failures[0]["message"]
-        assert protocol.RESULT_NAME not in run.files
+        assert run.exit_code != protocol.EXIT_OK, f"damaged data was accepted:\n{run.log}"
+        assert len(run.failures) == 1, f"one failure event is expected:\n{run.log}"
+        assert run.failures[0]["message"], "the failure event says nothing"
+        assert protocol.RESULT_NAME not in run.files, "a failed step left a result"
 
     def check_result(self, run: GuestRun, example: Example) -> None:
         """Check the last step's report and model; override to check more."""
         metrics = run.result.get("metrics", {})
         assert set(example.metrics) <= set(metrics), f"metrics are {sorted(metrics)}"
-        assert all(
-            isinstance(value, int | float) and math.isfinite(value) for value in metrics.values()
-        )
+        odd = [
+            n for n, v in metrics.items() if not isinstance(v, int | float) or not math.isfinite(v)
+        ]
+        assert not odd, f"metrics that are no finite numbers: {odd}"
         if self.model_output is not None:
             check_model(run.output / self.model_output, run.result)
 
@@ -270,7 +283,7 @@ def check_run(step: StepPlan, run: GuestRun) -> None:
     """Check that one step ended well, within its declarations and the protocol."""
     assert run.exit_code == protocol.EXIT_OK, f"step {step.name} failed:\n{run.log}"
     assert run.stray_lines == 0, "TRAINBOX_EVENTS has lines that are no events; print to stdout"
-    assert run.failures == []
+    assert not run.failures, f"a step that ended well says it failed: {run.failures}"
     assert run.result.get("protocol") == protocol.PROTOCOL, "call Run.result last"
     declared = {output.name: output for output in step.outputs}
     stray = set(run.files) - set(declared) - {protocol.RESULT_NAME}
