@@ -79,7 +79,7 @@ class Access:
         found = await self._store.models.get(reference) or await self._named(reference)
         if found is not None:
             owner = await self._store.models.owner(found.id)
-            if self.may(who, "read", owner):
+            if owner is not None and self.may(who, "read", owner):
                 return found
         raise NotFound(
             f"no model {reference!r}",

@@ -191,7 +191,7 @@ class Driver:
         )
         if done is None:
             raise _LostRace
-        self.step = done
+        self.step = done.step
 
     # -- guest events -------------------------------------------------------------------------
 

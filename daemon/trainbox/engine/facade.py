@@ -232,8 +232,7 @@ class EngineFacade:
         """Point an alias at this version."""
         self._r.access.require(who, "submit")
         found = await self._r.access.model(who, model)
-        await self._r.store.models.set_alias(found.id, alias, who.id)
-        return await self._r.access.model(who, found.id)
+        return await self._r.store.models.set_alias(found.id, alias, who=who.id)
 
     async def predict(self, who: Principal, request: PredictRequest) -> Prediction:
         """Predict rows in a confined worker process."""

@@ -112,7 +112,7 @@ class Requests:
         dataset = await self._store.datasets.get(step.dataset_id)
         if dataset is None:
             raise NotFound(f"dataset {step.dataset_id} of this job is gone")
-        facts = {
+        facts: dict[str, object] = {
             "dataset_id": dataset.id,
             "dataset_name": dataset.name,
             "dataset_digest": dataset.digest,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 TICK_S = 5.0
 """Seconds between looks when nothing wakes the loop: capacity and health change unasked."""
 COALESCE_S = 0.02
-"""Seconds a wake-up waits for more, so that a burst of submissions costs one look."""
+"""A look that takes longer than this many seconds makes the next one wait."""
 EXPLAINED = 100
 """How many waiting steps have their reason written; the rest of a long queue only waits."""
 
@@ -104,15 +105,21 @@ class Scheduler:
         """Look, act, wait; until cancelled."""
         while True:
             self._wake.clear()
-            try:
-                await self.look()
-            except Unavailable as error:
-                log.warning("scheduler waits", extra={"why": error.message})
+            took_s = await self._timed_look()
             try:
                 await asyncio.wait_for(self._wake.wait(), TICK_S)
-                await asyncio.sleep(COALESCE_S)
             except TimeoutError:
                 continue
+            # A long queue makes a look dear: looking then takes a sixth of the time at most.
+            await asyncio.sleep(max(COALESCE_S, 5 * took_s) if took_s > COALESCE_S else 0)
+
+    async def _timed_look(self) -> float:
+        began = time.monotonic()
+        try:
+            await self.look()
+        except Unavailable as error:
+            log.warning("scheduler waits", extra={"why": error.message})
+        return time.monotonic() - began
 
     async def look(self) -> None:
         """Start what fits now and explain the rest."""

@@ -1,0 +1,294 @@
+"""Jobs, steps and attempts: named writes through the one writer, named reads through the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, text, union_all
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from trainbox import states
+from trainbox.store import cursors, guests, moves, submitting, succeeding
+from trainbox.store.reader import Reader
+from trainbox.store.records import (
+    GuestEvent,
+    Inserted,
+    NewArtifact,
+    NewJob,
+    NewModel,
+    Outcome,
+    StepRecord,
+    Succeeded,
+)
+from trainbox.store.tables import ArtifactRow, AttemptRow, JobRow, StepRow
+from trainbox.store.times import micros
+from trainbox.store.transaction import Transaction
+from trainbox.store.views import (
+    ACTIVE_STEPS_SQL,
+    LIVE_STEPS_SQL,
+    ONE_STEP_SQL,
+    QUEUED_STEPS_SQL,
+    artifact_view,
+    job_view,
+    step_record,
+)
+from trainbox.store.writer import Writer
+from trainbox_sdk.artifacts import ArtifactView
+from trainbox_sdk.engine import JobFilter, Page
+from trainbox_sdk.jobs import JobView, State
+
+
+class JobStore:
+    """Jobs. Writes return once they are on the disk, and raise what :meth:`Writer.write` raises."""
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    async def insert(self, new: NewJob, *, audit: str) -> Inserted:
+        """Store a job with its steps, its first event and an audit row.
+
+        Args:
+            new: a job that passed every check.
+            audit: what the audit row notes beside owner and job, such as the surface it came by.
+
+        Raises:
+            IdempotencyClash: the key came before with another request digest.
+            NotFound: no such dataset.
+            ValueError: the steps are no acyclic graph, or a value is not JSON.
+        """
+        submission = submitting.prepare(new, audit)
+        earlier = await self._writer.write(submission.insert)
+        if earlier is None:
+            return Inserted(submission.view, replayed=False)
+        return Inserted(await self._existing(earlier), replayed=True)
+
+    async def begin_attempt(
+        self, step_id: str, *, deadline_at: datetime | None, environment_ref: str = ""
+    ) -> StepRecord | None:
+        """Take a queued step: ``preparing`` with a new attempt, on the disk before any sandbox.
+
+        Returns:
+            The step; None where it is not queued (any more), waits for another step, or was
+            cancelled.
+        """
+        deadline = micros(deadline_at)
+        return await self._writer.write(
+            lambda tx: moves.begin_attempt(
+                tx, step_id, deadline_at=deadline, environment_ref=environment_ref
+            )
+        )
+
+    async def transition(
+        self, step: StepRecord, before: State, after: State, outcome: Outcome | None = None
+    ) -> StepRecord | None:
+        """Move a step by compare-and-set on its state and attempt.
+
+        A step that fails, is cancelled or is interrupted takes the job's queued steps with it: they
+        become cancelled with the reason code ``upstream``.
+
+        Returns:
+            The step; None where another move won.
+
+        Raises:
+            IllegalTransition: the table does not have this move.
+        """
+        states.require(before, after)
+        told = outcome or Outcome()
+        return await self._writer.write(lambda tx: moves.move(tx, step, before, after, told))
+
+    async def succeed(
+        self,
+        step: StepRecord,
+        before: State,
+        *,
+        artifacts: Sequence[NewArtifact] = (),
+        model: NewModel | None = None,
+        outcome: Outcome | None = None,
+    ) -> Succeeded | None:
+        """Move a step to succeeded, with its artifacts and its model version, all or nothing.
+
+        Returns:
+            The step and the model; None, and nothing stored, where another move won.
+
+        Raises:
+            IllegalTransition: the table does not have this move.
+            ValueError: the model points at an artifact that is not among ``artifacts``.
+        """
+        states.require(before, State.SUCCEEDED)
+        told = outcome or Outcome()
+        return await self._writer.write(
+            lambda tx: succeeding.succeed(tx, step, before, artifacts, model, told)
+        )
+
+    async def explain_wait(self, step_id: str, code: str, sentence: str) -> None:
+        """Say why a queued step waits: an event and the job's reason, only when it is news."""
+        await self._writer.write(lambda tx: moves.explain_wait(tx, step_id, code, sentence))
+
+    async def request_cancel(self, job_id: str, *, who: str) -> list[StepRecord]:
+        """Cancel queued steps now and mark active ones; return the active ones, to be stopped.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it has ended.
+        """
+        return await self._writer.write(lambda tx: moves.cancel(tx, job_id, who))
+
+    async def retry(self, job_id: str, *, who: str) -> JobView:
+        """Queue the steps that did not succeed once more; the attempts so far stay as they are.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it has not ended, or it has succeeded.
+        """
+        await self._writer.write(lambda tx: moves.retry(tx, job_id, who))
+        return await self._existing(job_id)
+
+    async def append_guest_events(
+        self, step: StepRecord, events: Sequence[GuestEvent], new_offset: int
+    ) -> bool:
+        """Store what the guest reported between ``step.events_offset`` and ``new_offset``, once.
+
+        The caller goes on with ``replace(step, events_offset=new_offset)``.
+
+        Returns:
+            True once stored, also if stored before; False where the attempt is no longer live.
+
+        Raises:
+            StaleOffset: ``step`` is older than the events stored for it.
+        """
+        return await self._writer.write(lambda tx: guests.append(tx, step, events, new_offset))
+
+    async def append_event(self, job_id: str, kind: str, data: Mapping[str, Any]) -> None:
+        """Store a fact of the daemon's own about a job, such as a warning.
+
+        Raises:
+            NotFound: no such job.
+        """
+
+        def append(tx: Transaction) -> None:
+            moves.require_job(tx, job_id)
+            tx.event(job_id, kind, data)
+
+        await self._writer.write(append)
+
+    async def get(self, job_id: str) -> JobView | None:
+        """Return one job."""
+        async with self._reader.session() as session:
+            jobs = (await session.exec(select(JobRow).where(col(JobRow.id) == job_id))).all()
+            views = await _with_steps(session, jobs)
+        return views[0] if views else None
+
+    async def list(self, which: JobFilter, owner: str | None) -> Page[JobView]:
+        """Return one page of jobs, newest first; ``owner`` None for everyone's.
+
+        Raises:
+            ValidationFailed: a cursor of another listing, or a page of no items.
+        """
+        size = cursors.page_size(which.limit)
+        below = cursors.decode("jobs", which.after)
+        async with self._reader.session() as session:
+            rows = (await session.exec(_listing(which, owner, below, size + 1))).all()
+            views = await _with_steps(session, rows)
+        seqs = {row.id: row.seq for row in rows}
+        return cursors.page("jobs", views, size, lambda view: seqs[view.id], lambda view: view)
+
+    async def live_steps(self) -> list[StepRecord]:
+        """Return every step that has not ended, oldest first, those that wait for others too."""
+        return await self._steps(LIVE_STEPS_SQL, {})
+
+    async def active_steps(self) -> Sequence[StepRecord]:
+        """Return every step between queued and its end: those that may have a sandbox."""
+        return await self._steps(ACTIVE_STEPS_SQL, {})
+
+    async def queued_steps(self, *, limit: int) -> Sequence[StepRecord]:
+        """Return steps that wait for nothing but a slot, by priority and then age."""
+        return await self._steps(QUEUED_STEPS_SQL, {"limit": limit})
+
+    async def step(self, step_id: str) -> StepRecord | None:
+        """Return one step."""
+        found = await self._steps(ONE_STEP_SQL, {"id": step_id})
+        return found[0] if found else None
+
+    async def artifacts(self, job_id: str) -> Sequence[ArtifactView]:
+        """Return what a job left behind, oldest first."""
+        statement = (
+            select(ArtifactRow)
+            .where(col(ArtifactRow.job_id) == job_id)
+            .order_by(col(ArtifactRow.seq))
+        )
+        async with self._reader.session() as session:
+            return [artifact_view(row) for row in (await session.exec(statement)).all()]
+
+    async def artifact(self, artifact_id: str) -> ArtifactView | None:
+        """Return one artifact."""
+        statement = select(ArtifactRow).where(col(ArtifactRow.id) == artifact_id)
+        async with self._reader.session() as session:
+            row = (await session.exec(statement)).first()
+        return artifact_view(row) if row else None
+
+    async def counts(self) -> Mapping[State, int]:
+        """Return how many jobs are in each state; every state is there."""
+        statement = select(JobRow.state, func.count()).group_by(col(JobRow.state))
+        async with self._reader.session() as session:
+            found = dict((await session.exec(statement)).all())
+        return {state: found.get(state.value, 0) for state in State}
+
+    async def _steps(self, sql: str, parameters: Mapping[str, Any]) -> list[StepRecord]:
+        async with self._reader.session() as session:
+            connection = await session.connection()
+            rows = (await connection.execute(text(sql), parameters)).mappings().all()
+        return [step_record(row) for row in rows]
+
+    async def _existing(self, job_id: str) -> JobView:
+        view = await self.get(job_id)
+        assert view is not None, job_id
+        return view
+
+
+def _listing(which: JobFilter, owner: str | None, below: int, rows: int) -> Any:
+    """Return the SELECT of one page. Each part walks one index and stops after ``rows``."""
+    conditions = [col(JobRow.seq) < below]
+    if owner is not None:
+        conditions.append(col(JobRow.owner) == owner)
+    if which.task is not None:
+        conditions.append(col(JobRow.task) == which.task)
+    if which.dataset_id is not None:
+        conditions.append(col(JobRow.dataset_id) == which.dataset_id)
+    newest_first = col(JobRow.seq).desc()
+    if not which.states:
+        return select(JobRow).where(*conditions).order_by(newest_first).limit(rows)
+    # One walk per state: with "state IN (...)" a rare state would scan all the others.
+    parts = [
+        select(JobRow.seq)
+        .where(*conditions, col(JobRow.state) == state.value)
+        .order_by(newest_first)
+        .limit(rows)
+        .subquery()
+        for state in sorted(which.states)
+    ]
+    seqs = union_all(*(select(part.c.seq) for part in parts)).subquery()
+    found = col(JobRow.seq).in_(select(seqs.c.seq))
+    return select(JobRow).where(found).order_by(newest_first).limit(rows)
+
+
+async def _with_steps(session: AsyncSession, jobs: Sequence[JobRow]) -> list[JobView]:
+    if not jobs:
+        return []
+    ids = [job.id for job in jobs]
+    steps = await session.exec(
+        select(StepRow).where(col(StepRow.job_id).in_(ids)).order_by(col(StepRow.position))
+    )
+    attempts = await session.exec(
+        select(AttemptRow).where(col(AttemptRow.job_id).in_(ids)).order_by(col(AttemptRow.seq))
+    )
+    steps_of: dict[str, list[StepRow]] = {job_id: [] for job_id in ids}
+    attempts_of: dict[str, list[AttemptRow]] = {job_id: [] for job_id in ids}
+    for step in steps:
+        steps_of[step.job_id].append(step)
+    for attempt in attempts:
+        attempts_of[attempt.job_id].append(attempt)
+    return [job_view(job, steps_of[job.id], attempts_of[job.id]) for job in jobs]
