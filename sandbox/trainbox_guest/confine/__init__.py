@@ -47,6 +47,7 @@ __all__ = [
     "Policy",
     "Report",
     "apply",
+    "enter_view",
     "harden",
     "isolate",
     "python_paths",
@@ -62,12 +63,11 @@ def apply(policy: Policy) -> Report:
     Raises:
         ConfinementError: a required layer does not hold, or the process has other threads.
     """
-    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - only counted
+    if len(os.listdir("/proc/self/task")) > 1:
         raise ConfinementError("confine before the first thread starts: only one can be confined")
     report = Report()
     isolate(policy, report)
-    if report.holds(NETWORK) and FILES in policy.layers:
-        _layer(FILES, policy, report, lambda: view.enter(policy, proc=False))
+    enter_view(policy, report, proc=False)
     harden(policy, report)
     return report
 
@@ -95,6 +95,28 @@ def isolate(policy: Policy, report: Report, *, pid: bool = False) -> bool:
     return before != 0 or how != "user namespace"
 
 
+def enter_view(policy: Policy, report: Report, *, proc: bool) -> None:
+    """Take a root that holds only the policy's paths, where :func:`isolate` made it possible.
+
+    Args:
+        policy: its paths.
+        report: filled in.
+        proc: this process is in a PID namespace of its own and gets a fresh ``/proc``.
+
+    Raises:
+        ConfinementError: it broke half way, so nothing may run in what is left.
+    """
+    if FILES not in policy.layers:
+        return
+    if not report.holds(NETWORK):
+        report.missing[FILES] = report.missing.get(NETWORK, "no namespaces")
+        return
+    try:
+        report.applied[FILES] = view.enter(policy, proc=proc)
+    except OSError as error:
+        raise ConfinementError(f"the sandbox's own root could not be made: {error}") from error
+
+
 def harden(policy: Policy, report: Report) -> None:
     """Apply what needs no namespace: limits, user, privileges, Landlock, system call filter.
 
@@ -106,7 +128,7 @@ def harden(policy: Policy, report: Report) -> None:
     write = (*view.DEVICES, *policy.write)
     if report.holds(FILES):
         read += ("/etc",)
-        write += ("/tmp", "/dev/shm")  # noqa: S108 - its own
+        write += ("/tmp", "/dev/shm")
     steps: dict[str, Callable[[], str]] = {
         LIMITS: lambda: privileges.limit(policy),
         USER: lambda: privileges.become(policy.uid),

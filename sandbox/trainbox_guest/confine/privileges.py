@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def close_files(keep: tuple[int, ...] = (0, 1, 2)) -> None:
     """Close every inherited descriptor but these."""
-    for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208 - plain names
+    for entry in os.listdir("/proc/self/fd"):
         fd = int(entry)
         if fd not in keep:
             try:

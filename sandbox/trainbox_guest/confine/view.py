@@ -1,6 +1,5 @@
 """A root of one's own: a mount namespace that holds only what a policy lists."""
 
-# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH114, PTH115, PTH117, PTH120, PTH211, S108
 # Roots in the making are plain strings: pathlib would only hide which root is meant.
 
 from __future__ import annotations
@@ -126,19 +125,24 @@ def _directories(policy: Policy) -> None:
 
 def _own_proc(*, wanted: bool) -> None:
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    me = str(os.getpid())
     if wanted:
-        syscalls.mount("proc", _NEW + "/proc", "proc", flags)
-        return
-    # Without a PID namespace the host's process list would show: only ourselves, and what
-    # libraries read.
-    for name in ("cpuinfo", "meminfo", "filesystems", str(os.getpid())):
+        try:
+            syscalls.mount("proc", _NEW + "/proc", "proc", flags)
+        except PermissionError:  # inside a container whose own /proc has parts hidden
+            me = ""
+        else:
+            return
+    # The host's /proc would show its processes: only ourselves, and what libraries read.
+    for name in ("cpuinfo", "meminfo", "filesystems", *([me] if me else [])):
         source, target = f"{_OLD}/proc/{name}", f"{_NEW}/proc/{name}"
         if os.path.isdir(source):
             os.mkdir(target)
         else:
             _touch(target)
         syscalls.mount(source, target, flags=syscalls.MS_BIND)
-    os.symlink(str(os.getpid()), _NEW + "/proc/self")
+    if me:
+        os.symlink(me, _NEW + "/proc/self")
 
 
 @dataclass(frozen=True)
