@@ -11,7 +11,7 @@ from aiohttp import web
 
 from trainbox_sdk.engine import Engine
 
-REQUEST_ID = "trainbox_request_id"
+REQUEST_ID = web.RequestKey("request_id", str)
 """Key under which every request carries its id, for error bodies: ``request[REQUEST_ID]``."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -24,7 +24,7 @@ from trainbox_sdk.surfaces import REQUEST_ID, Route, Surface
 log = logging.getLogger("trainbox.http")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_STARTED = "trainbox_response_started"
+_STARTED = web.RequestKey("response_started", bool)
 
 
 def build_app(engine: Engine, surfaces: Sequence[Surface], config: HttpConfig) -> web.Application:
@@ -84,9 +84,11 @@ def _answer(error: Exception, request: web.Request, table: MountTable) -> web.St
     """Turn an error into its owner's body, or give the connection up where that is too late."""
     if isinstance(error, web.HTTPException) and error.status < 400:  # noqa: PLR2004 - a redirect
         raise error
-    if isinstance(error, ConnectionError) or _STARTED in request:
-        # The client is gone, or has half an answer: aiohttp closes the connection on an error.
-        raise error
+    if request.transport is None or request.transport.is_closing():
+        log.info("client went away", extra={"request_id": request[REQUEST_ID]})
+        return web.Response(status=400)  # nobody reads it
+    if _STARTED in request:
+        raise error  # the client has half an answer: aiohttp logs the error and cuts the connection
     if not isinstance(error, (web.HTTPException, TrainboxError)):
         _log_failure(error, request)
     owner = table.owner(request.path)

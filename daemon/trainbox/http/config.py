@@ -17,6 +17,8 @@ class HttpConfig:
         body_timeout_s: seconds for a body that the middleware reads to arrive whole.
         idle_timeout_s: seconds a connection may stay open without a complete request header:
             before the first request, between two, and half-way through a header.
+        linger_s: seconds a client may go on sending a body that was answered already, so that the
+            answer is not lost to a reset.
         stop_grace_s: seconds running handlers get when the listener closes.
         retry_after_s: what ``Retry-After`` says while draining.
         max_header_bytes: longest request line and longest single header.
@@ -25,6 +27,7 @@ class HttpConfig:
     allowed_hosts: frozenset[str] = frozenset()
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 60.0
+    linger_s: float = 5.0
     stop_grace_s: float = 5.0
     retry_after_s: int = 5
     max_header_bytes: int = 8190

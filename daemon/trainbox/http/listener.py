@@ -33,6 +33,7 @@ async def listening(
     runner = web.AppRunner(
         app,
         keepalive_timeout=config.idle_timeout_s,
+        lingering_time=config.linger_s,
         shutdown_timeout=config.stop_grace_s,
         max_line_size=config.max_header_bytes,
         max_field_size=config.max_header_bytes,

@@ -1,0 +1,139 @@
+"""Every error as RFC 9457 problem+json, with a stable ``code`` and, field by field, a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import hdrs, web
+from pydantic_core import to_json
+
+from trainbox_plugins.native.wire import Problem
+from trainbox_sdk import errors as sdk
+from trainbox_sdk.surfaces import REQUEST_ID
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+
+class Malformed(sdk.ValidationFailed):
+    """The body is not what its content type says; 400 where a wrong value is 422."""
+
+    default_code = "malformed_body"
+
+
+class UnsupportedMedia(sdk.ValidationFailed):
+    """The content type is not one this route reads."""
+
+    default_code = "unsupported_media_type"
+
+
+class UploadStalled(sdk.ValidationFailed):
+    """The body stopped arriving."""
+
+    default_code = "body_timeout"
+
+
+STATUSES: Mapping[type[sdk.TrainboxError], tuple[int, str]] = {
+    Malformed: (400, "Malformed body"),
+    UnsupportedMedia: (415, "Unsupported media type"),
+    UploadStalled: (408, "Body timeout"),
+    sdk.ValidationFailed: (422, "Validation failed"),
+    sdk.NotFound: (404, "Not found"),
+    sdk.Conflict: (409, "Conflict"),
+    sdk.Unauthenticated: (401, "Unauthenticated"),
+    sdk.Forbidden: (403, "Forbidden"),
+    sdk.TooLarge: (413, "Too large"),
+    sdk.StorageFull: (507, "Storage full"),
+    sdk.Unavailable: (503, "Unavailable"),
+    sdk.BackendRejected: (422, "Rejected by the backend"),
+    sdk.PluginError: (500, "Plugin error"),
+    sdk.TrainboxError: (500, "Internal error"),
+}
+"""Status and title by class; a subclass that is not named has its parent's."""
+
+HTTP_CODES: Mapping[int, str] = {
+    403: "cross_site",
+    404: "route_not_found",
+    405: "method_not_allowed",
+    408: "body_timeout",
+    413: "too_large",
+    421: "misdirected_request",
+    503: "stopping",
+}
+"""Codes of what the HTTP layer refuses before a handler runs."""
+
+
+def respond(error: Exception, request: web.Request) -> web.Response:
+    """Return the problem document of any exception; an unexpected one shows nothing inside."""
+    if isinstance(error, sdk.TrainboxError):
+        return _from_sdk(error, request)
+    if isinstance(error, web.HTTPException):
+        return _from_http(error, request)
+    hidden = sdk.TrainboxError(
+        "The daemon failed on this request.",
+        code="internal_error",
+        hint="Give the request id to whoever reads the daemon's log.",
+    )
+    return _from_sdk(hidden, request)
+
+
+def _from_sdk(error: sdk.TrainboxError, request: web.Request) -> web.Response:
+    status, title = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    document = _document(request, status, title, error.code, error.message, error.hint)
+    document["errors"] = [
+        {"loc": list(one.loc), "msg": one.msg, "hint": one.hint} for one in error.errors
+    ]
+    headers: dict[str, str] = {}
+    if isinstance(error, sdk.Unauthenticated):
+        headers[hdrs.WWW_AUTHENTICATE] = challenge(error.code)
+    if error.retryable:
+        headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+    response = _response(document, headers)
+    if isinstance(error, (UploadStalled, Malformed, sdk.TooLarge)) and not request.content.is_eof():
+        response.force_close()
+    return response
+
+
+def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
+    kept = (hdrs.ALLOW, hdrs.RETRY_AFTER)
+    headers = {str(name): error.headers[name] for name in kept if name in error.headers}
+    code = HTTP_CODES.get(error.status, "http_error")
+    detail, hint = error.text or error.reason, ""
+    if error.status == web.HTTPNotFound.status_code:
+        detail, hint = f"{request.path} is not a path of this daemon.", "docs/api.md lists them."
+    elif error.status == web.HTTPMethodNotAllowed.status_code:
+        detail = f"{request.path} does not take {request.method}."
+        hint = f"It takes {headers.get(hdrs.ALLOW, '')}."
+    return _response(_document(request, error.status, error.reason, code, detail, hint), headers)
+
+
+def challenge(code: str) -> str:
+    """Return the ``WWW-Authenticate`` of RFC 6750 §3: no error word where no token came."""
+    return 'Bearer realm="trainbox"' + (
+        "" if code == "missing_token" else ', error="invalid_token"'
+    )
+
+
+def _document(  # noqa: PLR0917 - one argument per member of the document
+    request: web.Request, status: int, title: str, code: str, detail: str, hint: str
+) -> Problem:
+    return {
+        "type": f"urn:trainbox:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "instance": request.path,
+        "errors": [],
+        "hint": hint,
+        "request_id": request.get(REQUEST_ID, ""),
+    }
+
+
+def _response(document: Problem, headers: Mapping[str, str]) -> web.Response:
+    return web.Response(
+        status=document["status"],
+        body=to_json(document),
+        content_type=MEDIA_TYPE,
+        headers=headers,
+    )

@@ -1,0 +1,112 @@
+"""Answers: JSON, pages, and files that know their digest."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from pydantic_core import to_json
+
+from trainbox_sdk.artifacts import ArtifactFile
+from trainbox_sdk.engine import Page
+
+T = TypeVar("T")
+
+_DECIDED_HERE = (
+    hdrs.IF_MATCH,
+    hdrs.IF_NONE_MATCH,
+    hdrs.IF_MODIFIED_SINCE,
+    hdrs.IF_UNMODIFIED_SINCE,
+    hdrs.IF_RANGE,
+    hdrs.ACCEPT_ENCODING,
+)
+
+
+def json_reply(
+    document: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a JSON answer; times are RFC 3339, numbers JSON lacks become null."""
+    return web.Response(
+        status=status,
+        body=to_json(document, inf_nan_mode="null"),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def page_reply(page: Page[T], translate: Callable[[T], object]) -> web.Response:
+    """Return one page: ``items``, and in ``next`` the cursor for ``?after=``."""
+    return json_reply({"items": [translate(item) for item in page.items], "next": page.next})
+
+
+def file_reply(request: web.Request, file: ArtifactFile, download_name: str) -> web.StreamResponse:
+    """Return a file whose ETag is its digest, with ranges and conditions (RFC 9110 §13, §14).
+
+    Raises:
+        web.HTTPPreconditionFailed: 412, ``If-Match`` names another digest.
+    """
+    headers = _file_headers(file, download_name)
+    etag = file.view.digest
+    asked = request.if_match
+    if asked is not None and not any(one.value in (etag, "*") for one in asked):
+        raise web.HTTPPreconditionFailed(text=f"The file's ETag is {etag}.")
+    known = request.if_none_match
+    if known is not None and any(one.value in (etag, "*") for one in known):
+        return web.Response(status=304, headers={hdrs.ETAG: headers[hdrs.ETAG]})
+    return DigestFileResponse(file, headers)
+
+
+class DigestFileResponse(web.FileResponse):
+    """A file response with a content digest for an ETag, in place of time and size.
+
+    aiohttp sets its own ETag and judges conditions by it; the file's name here is its hash, so
+    conditions are decided before and taken out of what aiohttp sees.
+    """
+
+    def __init__(self, file: ArtifactFile, headers: Mapping[str, str]) -> None:
+        super().__init__(file.path, headers=headers)
+        self._digest_etag = headers[hdrs.ETAG]
+        self.content_type = file.view.media_type
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Start the answer."""
+        headers = request.headers.copy()
+        if_range = headers.get(hdrs.IF_RANGE)
+        if if_range is not None and if_range != self._digest_etag:
+            headers.popall(hdrs.RANGE, None)
+        for name in _DECIDED_HERE:
+            headers.popall(name, None)
+        return await super().prepare(request.clone(headers=headers))
+
+    @property
+    def etag(self) -> Any:
+        """The digest."""
+        return web.StreamResponse.etag.fget(self)  # type: ignore[attr-defined]
+
+    @etag.setter
+    def etag(self, value: object) -> None:
+        """Keep the digest whatever the base class computes."""
+        del value
+        self.headers[hdrs.ETAG] = self._digest_etag
+
+
+def _file_headers(file: ArtifactFile, download_name: str) -> dict[str, str]:
+    digest = file.view.digest
+    encoded = base64.b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode()
+    return {
+        hdrs.ETAG: f'"{digest}"',
+        hdrs.CACHE_CONTROL: "private, no-cache",
+        hdrs.CONTENT_DISPOSITION: _disposition(download_name),
+        "Digest": f"sha-256={encoded}",
+        "Repr-Digest": f"sha-256=:{encoded}:",
+    }
+
+
+def _disposition(name: str) -> str:
+    """Return ``attachment`` with the name in both forms of RFC 6266."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

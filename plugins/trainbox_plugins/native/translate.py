@@ -1,0 +1,206 @@
+"""Between the words of ``/v1`` and the SDK's: pure functions, no request, no engine."""
+
+from __future__ import annotations
+
+from trainbox_plugins.native import wire
+from trainbox_sdk.artifacts import ArtifactView, Column, DatasetView, ModelView, Prediction
+from trainbox_sdk.engine import JobFilter, PluginInfo
+from trainbox_sdk.jobs import AttemptView, JobEvent, JobSpec, JobView, Resources, StepView
+from trainbox_sdk.tasks import TaskInfo
+
+
+def job_spec(body: wire.JobIn) -> JobSpec:
+    """Return what the engine is asked for."""
+    resources = body.resources.model_dump(exclude_none=True) if body.resources else {}
+    return JobSpec(
+        task=body.task,
+        dataset_id=body.dataset_id,
+        params=body.params,
+        resources=resources,
+        priority=body.priority,
+        name=body.name,
+        labels=body.labels,
+        backend=body.backend,
+    )
+
+
+def job_filter(query: wire.JobsQuery) -> JobFilter:
+    """Return which jobs a listing shows."""
+    return JobFilter(
+        states=frozenset(query.state),
+        task=query.task,
+        dataset_id=query.dataset,
+        limit=query.limit,
+        after=query.after,
+    )
+
+
+def column(view: Column) -> wire.ColumnOut:
+    """Return a column as ``/v1`` says it."""
+    return {
+        "name": view.name,
+        "type": view.type,
+        "sql_type": view.sql_type,
+        "missing": view.missing,
+        "distinct": view.distinct,
+        "distinct_exact": view.distinct_exact,
+        "min": view.min,
+        "max": view.max,
+        "examples": view.examples,
+    }
+
+
+def dataset(view: DatasetView) -> wire.DatasetOut:
+    """Return a dataset as ``/v1`` says it."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "digest": view.digest,
+        "source_format": view.source_format,
+        "bytes": view.bytes,
+        "rows": view.rows,
+        "columns": [column(each) for each in view.columns],
+        "owner": view.owner,
+        "created_at": view.created_at,
+    }
+
+
+def resources(view: Resources) -> wire.ResourcesOut:
+    """Return resources as ``/v1`` says them."""
+    return {
+        "cpus": view.cpus,
+        "memory_bytes": view.memory_bytes,
+        "gpus": view.gpus,
+        "timeout_s": view.timeout_s,
+    }
+
+
+def attempt(view: AttemptView) -> wire.AttemptOut:
+    """Return an attempt as ``/v1`` says it."""
+    return {
+        "id": view.id,
+        "number": view.number,
+        "state": view.state.value,
+        "exit_code": view.exit_code,
+        "reason_code": view.reason_code,
+        "started_at": view.started_at,
+        "finished_at": view.finished_at,
+        "peak_memory_bytes": view.peak_memory_bytes,
+    }
+
+
+def step(view: StepView) -> wire.StepOut:
+    """Return a step as ``/v1`` says it."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "state": view.state.value,
+        "reason_code": view.reason_code,
+        "reason": view.reason,
+        "after": view.after,
+        "attempts": [attempt(each) for each in view.attempts],
+    }
+
+
+def job(view: JobView) -> wire.JobOut:
+    """Return a job as ``/v1`` says it."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "task": view.task,
+        "state": view.state.value,
+        "reason_code": view.reason_code,
+        "reason": view.reason,
+        "dataset_id": view.dataset_id,
+        "params": view.params,
+        "resources": resources(view.resources),
+        "priority": view.priority,
+        "labels": view.labels,
+        "backend": view.backend,
+        "owner": view.owner,
+        "created_at": view.created_at,
+        "started_at": view.started_at,
+        "finished_at": view.finished_at,
+        "progress": view.progress,
+        "eta_s": view.eta_s,
+        "metrics": view.metrics,
+        "model_id": view.model_id,
+        "steps": [step(each) for each in view.steps],
+    }
+
+
+def event(view: JobEvent) -> wire.EventOut:
+    """Return an event as ``/v1`` says it."""
+    return {
+        "seq": view.seq,
+        "job_id": view.job_id,
+        "kind": view.kind,
+        "at": view.at,
+        "data": view.data,
+    }
+
+
+def artifact(view: ArtifactView) -> wire.ArtifactOut:
+    """Return an artifact as ``/v1`` says it."""
+    return {
+        "id": view.id,
+        "job_id": view.job_id,
+        "step": view.step,
+        "name": view.name,
+        "kind": view.kind,
+        "digest": view.digest,
+        "bytes": view.bytes,
+        "media_type": view.media_type,
+        "created_at": view.created_at,
+    }
+
+
+def model(view: ModelView) -> wire.ModelOut:
+    """Return a model version as ``/v1`` says it."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "version": view.version,
+        "job_id": view.job_id,
+        "task": view.task,
+        "artifact_id": view.artifact_id,
+        "digest": view.digest,
+        "bytes": view.bytes,
+        "dataset_id": view.dataset_id,
+        "signature": view.signature,
+        "metrics": view.metrics,
+        "parity": view.parity,
+        "aliases": view.aliases,
+        "created_at": view.created_at,
+    }
+
+
+def prediction(result: Prediction) -> wire.PredictionOut:
+    """Return a prediction as ``/v1`` says it."""
+    return {"model_id": result.model_id, "rows": result.rows, "warnings": result.warnings}
+
+
+def task(info: TaskInfo) -> wire.TaskOut:
+    """Return a task type as ``/v1`` says it."""
+    return {
+        "name": info.name,
+        "title": info.title,
+        "description": info.description,
+        "params_schema": info.params_schema,
+        "needs_dataset": info.needs_dataset,
+        "resources": resources(info.resources),
+        "plugin": info.plugin,
+    }
+
+
+def plugin(info: PluginInfo) -> wire.PluginOut:
+    """Return a line of the plugin list as ``/v1`` says it."""
+    return {
+        "name": info.name,
+        "distribution": info.distribution,
+        "version": info.version,
+        "status": info.status,
+        "required": info.required,
+        "provides": info.provides,
+        "error": info.error,
+    }

@@ -1,0 +1,223 @@
+"""Models: names, downloads, aliases, predictions; artifacts by digest; the catalogue."""
+
+import base64
+import hashlib
+
+import pytest
+from pydantic import TypeAdapter
+
+from trainbox_plugins.native import wire
+from trainbox_plugins.native.config import Config
+from trainbox_sdk.testing.fake_engine import ONNX_BYTES, TOKEN
+
+DIGEST = "sha256:" + hashlib.sha256(ONNX_BYTES).hexdigest()
+
+
+@pytest.fixture
+def model(api, job):
+    async def make(name="churn"):
+        made = await job(name=name)
+        await api.engine.finish(made["id"])
+        finished = await (await api.http.get(f"/v1/jobs/{made['id']}")).json()
+        return await (await api.http.get(f"/v1/models/{finished['model_id']}")).json()
+
+    return make
+
+
+async def test_every_way_to_name_a_model(api, model):
+    first, second = await model(), await model()
+    TypeAdapter(wire.ModelOut).validate_python(first)
+    put = await api.http.put("/v1/models/churn/aliases/champion", json={"version": 1})
+    assert (put.status, (await put.json())["aliases"]) == (200, ["champion"])
+    found = {}
+    for ref in (first["id"], "churn", "churn:1", "churn:2", "churn@champion"):
+        found[ref] = (await (await api.http.get(f"/v1/models/{ref}")).json())["id"]
+    assert found == {
+        first["id"]: first["id"],
+        "churn": second["id"],
+        "churn:1": first["id"],
+        "churn:2": second["id"],
+        "churn@champion": first["id"],
+    }
+    listing = await (await api.http.get("/v1/models?limit=1")).json()
+    assert (listing["items"][0]["id"], listing["next"]) == (second["id"], "1")
+
+
+@pytest.mark.parametrize("ref", ["nope", "churn:9", "churn@nobody", "%00", "..%2f..%2fetc"])
+async def test_no_such_model(api, model, problem, ref):
+    await model()
+    for path in ("", "/onnx"):
+        await problem(await api.http.get(f"/v1/models/{ref}{path}"), 404, "model_not_found")
+
+
+@pytest.mark.parametrize(
+    ("body", "loc"), [({}, "version"), ({"version": 0}, "version"), ({"version": "1"}, "version")]
+)
+async def test_wrong_alias_bodies(api, model, problem, body, loc):
+    await model()
+    reply = await api.http.put("/v1/models/churn/aliases/best", json=body)
+    found = await problem(reply, 422, "validation_failed")
+    assert found["errors"][0]["loc"] == [loc]
+    reply = await api.http.put("/v1/models/churn/aliases/best", json={"version": 7})
+    await problem(reply, 404, "model_not_found")
+
+
+async def test_the_onnx_download_knows_its_digest(api, model):
+    made = await model("Kündigung")
+    reply = await api.http.get(f"/v1/models/{made['id']}/onnx")
+    body = await reply.read()
+    assert (reply.status, body) == (200, ONNX_BYTES)
+    assert reply.headers["ETag"] == f'"{DIGEST}"'
+    encoded = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    assert reply.headers["Digest"] == f"sha-256={encoded}"
+    assert reply.headers["Repr-Digest"] == f"sha-256=:{encoded}:"
+    assert reply.headers["Content-Disposition"] == (
+        "attachment; filename=\"K_ndigung-v1.onnx\"; filename*=UTF-8''K%C3%BCndigung-v1.onnx"
+    )
+    head = await api.http.head(f"/v1/models/{made['id']}/onnx")
+    assert (head.headers["Content-Length"], await head.read()) == (str(len(ONNX_BYTES)), b"")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "body"),
+    [
+        ({"Range": "bytes=10-19"}, 206, ONNX_BYTES[10:20]),
+        ({"Range": "bytes=-5"}, 206, ONNX_BYTES[-5:]),
+        ({"Range": "bytes=999999-"}, 416, b""),
+        ({"Range": "bytes=0-3", "If-Range": f'"{DIGEST}"'}, 206, ONNX_BYTES[:4]),
+        ({"Range": "bytes=0-3", "If-Range": '"another"'}, 200, ONNX_BYTES),
+        ({"If-None-Match": f'"{DIGEST}"'}, 304, b""),
+        ({"If-None-Match": '"another"'}, 200, ONNX_BYTES),
+        ({"If-Match": f'"{DIGEST}"'}, 200, ONNX_BYTES),
+        ({"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 200, ONNX_BYTES),
+    ],
+)
+async def test_ranges_and_conditions(api, model, headers, status, body):
+    made = await model()
+    artifact = f"/v1/artifacts/{made['artifact_id']}/content"
+    for url in (f"/v1/models/{made['id']}/onnx", artifact):
+        reply = await api.http.get(url, headers=headers)
+        assert (reply.status, await reply.read()) == (status, body)
+        if status < 400:
+            assert reply.headers["ETag"] == f'"{DIGEST}"'
+
+
+async def test_if_match_of_another_digest_fails(api, model):
+    made = await model()
+    reply = await api.http.get(f"/v1/models/{made['id']}/onnx", headers={"If-Match": '"x"'})
+    assert reply.status == 412
+
+
+async def test_artifacts_of_others_are_not_there(api, model, problem, stranger):
+    made = await model()
+    url = f"/v1/artifacts/{made['artifact_id']}/content"
+    await problem(await api.http.get(url, headers=stranger), 404, "artifact_not_found")
+    await problem(await api.http.get("/v1/artifacts/nope/content"), 404, "artifact_not_found")
+
+
+ROW = {"age": 3.5, "city": "Łódź", "signed_up": None}
+
+
+async def test_predict_rows_in_rows_out(api, model):
+    await model()
+    reply = await api.http.post("/v1/models/churn/predict", json={"rows": [ROW, ROW]})
+    answer = await reply.json()
+    TypeAdapter(wire.PredictionOut).validate_python(answer)
+    assert (reply.status, len(answer["rows"])) == (200, 2)
+    assert answer["rows"][0]["prediction"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("body", "loc"),
+    [
+        ({"rows": [ROW | {"age": [1]}]}, ["rows", 0, "age"]),
+        ({"rows": [ROW, ROW | {"age": {}}]}, ["rows", 1, "age"]),
+        ({"rows": []}, ["rows"]),
+        ({"rows": {}}, ["rows"]),
+        ({"rows": [3]}, ["rows", 0]),
+        ({"row": [ROW]}, ["row"]),
+        ({"rows": [{"age": 1, "city": "x"}]}, ["rows", 0, "signed_up"]),
+        ({"rows": [ROW | {"colour": 1}]}, ["rows", 0, "colour"]),
+    ],
+)
+async def test_wrong_rows_are_named(api, model, problem, body, loc):
+    await model()
+    reply = await api.http.post("/v1/models/churn/predict", json=body)
+    found = await problem(reply, 422, "validation_failed")
+    assert loc in [error["loc"] for error in found["errors"]]
+    locs = [str(error["loc"]) for error in found["errors"]]
+    assert len(locs) == len(set(locs)), "a union's arms are not separate errors"
+
+
+async def test_nan_in_a_row_is_refused(api, model, problem):
+    await model()
+    raw = b'{"rows": [{"age": NaN, "city": "x", "signed_up": null}]}'
+    headers = {"Content-Type": "application/json"}
+    reply = await api.http.post("/v1/models/churn/predict", data=raw, headers=headers)
+    found = await problem(reply, 422, "validation_failed")
+    assert found["errors"][0]["loc"] == ["rows", 0, "age"]
+
+
+async def test_predict_takes_more_than_other_routes_and_no_more(engine, serve_with, problem):
+    config = Config(max_json_bytes=1000, max_predict_bytes=5000)
+    async with serve_with(engine, config) as api:
+        long = {"rows": [{"a": "x" * 2000}]}
+        reply = await api.http.post("/v1/models/nope/predict", json=long)
+        await problem(reply, 404, "model_not_found")
+        reply = await api.http.post("/v1/jobs", json={"task": "x" * 2000})
+        await problem(reply, 413, "too_large")
+        reply = await api.http.post("/v1/models/nope/predict", json={"rows": [{"a": "x" * 6000}]})
+        await problem(reply, 413, "too_large")
+
+
+async def test_the_catalogue(api, problem):
+    tasks = await (await api.http.get("/v1/tasks")).json()
+    TypeAdapter(list[wire.TaskOut]).validate_python(tasks["items"])
+    one = await (await api.http.get("/v1/tasks/binclass")).json()
+    assert one["params_schema"]["properties"]["trials"]["maximum"] == 200
+    missing = await problem(await api.http.get("/v1/tasks/binclas"), 404, "task_not_found")
+    assert missing["hint"] == "Did you mean 'binclass'?"
+    plugins = await (await api.http.get("/v1/plugins")).json()
+    TypeAdapter(list[wire.PluginOut]).validate_python(plugins["items"])
+    assert [plugin["status"] for plugin in plugins["items"]] == ["loaded", "quarantined"]
+    environments = await (await api.http.get("/v1/environments")).json()
+    assert environments["items"][0]["name"] == "tabular"
+
+
+async def test_every_route_asks_for_a_token(api, problem):
+    for resource in api.app.router.resources():
+        path = resource.canonical
+        if not path.startswith("/v1"):
+            continue
+        for route in resource:
+            url = path.replace("{", "").replace("}", "")
+            for headers, code in [
+                ({"Authorization": ""}, "malformed_token"),
+                ({"Authorization": f"Basic {TOKEN}"}, "malformed_token"),
+                ({"Authorization": "Bearer "}, "malformed_token"),
+                ({"Authorization": "Bearer wrong"}, "unauthenticated"),
+            ]:
+                reply = await api.http.request(route.method, url, headers=headers)
+                assert reply.status == 401, (route.method, url)
+                assert reply.headers["WWW-Authenticate"] == (
+                    'Bearer realm="trainbox", error="invalid_token"'
+                )
+                if route.method != "HEAD":
+                    await problem(reply, 401, code)
+
+
+async def test_no_token_at_all(api, problem):
+    reply = await api.http.get("/v1/jobs", skip_auto_headers=["User-Agent"], headers={})
+    assert reply.status == 200
+    import aiohttp
+
+    async with aiohttp.ClientSession(api.url) as bare:
+        reply = await bare.get("/v1/jobs")
+        found = await problem(reply, 401, "missing_token")
+        assert reply.headers["WWW-Authenticate"] == 'Bearer realm="trainbox"'
+        assert "state directory" in found["hint"]
+        two = await bare.get(
+            "/v1/jobs",
+            headers=[("Authorization", "Bearer a"), ("Authorization", f"Bearer {TOKEN}")],
+        )
+        await problem(two, 401, "malformed_token")
