@@ -8,11 +8,12 @@ its own pre-processing; one row outside the tolerances fails the check.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
 from numpy.typing import NDArray
 
 from trainbox_plugins.onnx_kit.columns import Column, Table, feed, take
@@ -24,6 +25,11 @@ Reference = Callable[[Table], Outputs]
 """The model itself: ``prediction`` [N] or [N, D], for classes also ``probabilities`` [N, C] and
 ``classes`` [C]. It must not use the graph under test."""
 
+_RUN_ERRORS = (
+    onnxruntime_pybind11_state.Fail,
+    onnxruntime_pybind11_state.InvalidArgument,
+    onnxruntime_pybind11_state.RuntimeException,
+)
 _SINGLES = 16
 _SEVENS = 5
 _SHOWN = 5
@@ -124,7 +130,7 @@ def check_parity(
 
     Raises:
         ValueError: no rows.
-        onnxruntime exceptions: the graph does not load or does not run, which is no disagreement.
+        onnxruntime exceptions: the graph does not load, or does not run on all rows at once.
     """
     tolerance = tolerance or Tolerance()
     probes = build_probes(columns, rows, borders=borders or {}, at_least=at_least, seed=seed)
@@ -133,6 +139,7 @@ def check_parity(
     comparison = _Comparison(expected, tolerance, spread)
     got = session.run(probes.table)
     findings = list(comparison.compare(got))
+    label_mismatches, near_ties = comparison.label_mismatches, comparison.near_ties
     failures = [_failure(probes, finding) for finding in findings[:_SHOWN]]
     batch_failures = list(_batch_failures(session, probes, comparison))
     failing = {finding.row for finding in findings}
@@ -143,8 +150,8 @@ def check_parity(
         batches=(0, 1, 7, len(probes.kinds)),
         worst=comparison.worst,
         worst_ratio=comparison.worst_ratio,
-        label_mismatches=sum(f.output == PREDICTION and f.error is None for f in findings),
-        near_ties=comparison.near_ties,
+        label_mismatches=label_mismatches,
+        near_ties=near_ties,
         failing_rows=len(failing) + len(batch_failures),
         failures=(*failures, *batch_failures[:_SHOWN]),
     )
@@ -187,6 +194,7 @@ class _Comparison:
         self.worst: dict[str, float] = {}
         self.worst_ratio = 0.0
         self.near_ties = 0
+        self.label_mismatches = 0
 
     def compare(self, got: Outputs, rows: NDArray[np.int64] | None = None) -> Iterator[_Finding]:
         """Yield the rows (of ``rows``, default all) on which ``got`` is outside the tolerances."""
@@ -235,6 +243,7 @@ class _Comparison:
         tie = best[:, -1] - best[:, -2] < self._tolerance.tie
         differs = have.ravel() != want
         self.near_ties += int((differs & tie).sum())
+        self.label_mismatches += int((differs & ~tie).sum())
         for index in np.flatnonzero(differs & ~tie):
             yield _Finding(
                 PREDICTION, int(rows[index]), _plain(want[index]), _plain(have[index, 0]), None
@@ -256,11 +265,14 @@ def _batch_failures(
     starts = np.linspace(0, max(count - 7, 0), _SEVENS).astype(np.int64)
     batches += [np.arange(start, min(start + 7, count)) for start in starts]
     for rows in batches:
-        got = session.run(take(probes.table, rows))
+        name = f"batch_{len(rows)}"
+        try:
+            got = session.run(take(probes.table, rows))
+        except _RUN_ERRORS as error:
+            yield Failure(name, "does not run", None, str(error)[:500], None, {})
+            continue
         for finding in comparison.compare(got, rows):
-            found = _failure(probes, finding)
-            yield Failure(f"batch_{len(rows)}", found.kind, found.expected, found.got, found.error,
-                          found.row)  # fmt: skip
+            yield replace(_failure(probes, finding), output=name)
 
 
 def _failure(probes: Probes, finding: _Finding) -> Failure:

@@ -88,11 +88,13 @@ def build_onnx(
         The serialised model, checked against the specification.
 
     Raises:
-        PipelineError: a column name is empty, twice there or an output's, there is no column, or
-            the classes do not fit the loss.
+        PipelineError: a column name is empty, twice there or an output's, there is no column, the
+            classes do not fit the loss, or the model's JSON was written without its pool.
         catboost_json.ModelFormatError: an unknown kind of target statistic.
     """
     _check(model, columns, classes)
+    if model.categorical_flat_indices and not model.category_hashes:
+        raise PipelineError("the model's JSON was written without its pool: no category hashes")
     builder = GraphBuilder((*OUTPUT_NAMES, *(column.name for column in columns)))
     inputs = [builder.input(c.name, ELEMENTS[c.kind], (BATCH, 1)) for c in columns]
     hashes = {**model.category_hashes, **(category_hashes or {})}

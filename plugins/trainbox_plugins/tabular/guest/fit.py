@@ -77,15 +77,13 @@ class Trainer:
             extra["eval_set"] = validation
             extra["early_stopping_rounds"] = self.settings.early_stopping_rounds
             arguments["use_best_model"] = True
-        model = catboost.CatBoost(arguments)
         try:
-            model.fit(pool, **extra)
+            return _fit(arguments, pool, extra)
         except catboost.CatBoostError as error:
             reason = str(error).split(": ", 1)[-1]
             raise GuestError(
                 "training_failed", f"CatBoost cannot train on this: {reason}", "look at the data"
             ) from error
-        return model
 
     def answer(self, model: catboost.CatBoost, pool: catboost.Pool) -> NDArray[np.float64]:
         """Return numbers [N], or probabilities [N, C]."""
@@ -111,6 +109,20 @@ class Trainer:
         elif self.memory_bytes:
             arguments["used_ram_limit"] = int(self.memory_bytes * 0.7)
         return arguments
+
+
+def _fit(
+    arguments: Mapping[str, Any], pool: catboost.Pool, extra: Mapping[str, Any]
+) -> catboost.CatBoost:
+    model = catboost.CatBoost(dict(arguments))
+    try:
+        return model.fit(pool, **extra)
+    except catboost.CatBoostError as error:
+        # Few rows, or rows that are all predicted exactly, leave nothing to draw a sample from.
+        if "sampling units" not in str(error):
+            raise
+    rest = {key: value for key, value in arguments.items() if key != "subsample"}
+    return catboost.CatBoost({**rest, "bootstrap_type": "No"}).fit(pool, **extra)
 
 
 class _TreeCounter:

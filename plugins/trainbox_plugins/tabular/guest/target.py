@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainbox_plugins.tabular.guest.parquet import ParquetFile
     from trainbox_plugins.tabular.guest.score_names import Task
 
-MAX_CLASSES = 500
+MAX_CLASSES = 200
 MIN_ROWS = 10
 BINARY = 2
 MIN_CLASS_ROWS = 3
@@ -76,6 +76,12 @@ def _read_numbers(data: ParquetFile, name: str) -> tuple[Target, NDArray[np.int6
         )
     rows = np.flatnonzero(~np.isnan(values))
     _check_rows(len(rows), name)
+    if (values[rows] == values[rows[0]]).all():
+        raise GuestError(
+            "constant_target",
+            f"target {name!r} is always {values[rows[0]]:g}: there is nothing to learn",
+            "choose another target",
+        )
     return Target(values[rows], None), rows
 
 
@@ -90,7 +96,7 @@ def _read_labels(data: ParquetFile, name: str) -> tuple[NDArray[Any], NDArray[np
         seconds = data.seconds(name)
         return seconds, seconds == MISSING
     if kind == "number" and data.is_integer(name):
-        return data.integers(name)
+        return _read_integers(data, name)
     if kind is None:
         raise GuestError(
             "bad_target",
@@ -100,6 +106,18 @@ def _read_labels(data: ParquetFile, name: str) -> tuple[NDArray[Any], NDArray[np
     doubles = data.doubles(name)
     missing = np.isnan(doubles)
     return (np.nan_to_num(doubles).astype(bool) if kind == "boolean" else doubles), missing
+
+
+def _read_integers(data: ParquetFile, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    labels, missing = data.integers(name)
+    beyond = int((missing & ~np.isnan(data.doubles(name))).sum())
+    if beyond:
+        raise GuestError(
+            "bad_target",
+            f"target {name!r} has {beyond} rows beyond 64 bits, too large for a class label",
+            "make the labels text",
+        )
+    return labels, missing
 
 
 def _check_rows(count: int, name: str) -> None:

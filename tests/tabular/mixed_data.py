@@ -44,9 +44,9 @@ def write_parquet(frame: pd.DataFrame, path: Path, **casts: str) -> Path:
     """Write a frame as DuckDB does; ``casts`` gives columns other SQL types."""
     connection = duckdb.connect()
     connection.register("frame", frame)
+    quoted = {name: '"' + name.replace('"', '""') + '"' for name in frame.columns}
     columns = ", ".join(
-        f'CAST("{name}" AS {casts[name]}) AS "{name}"' if name in casts else f'"{name}"'
-        for name in frame.columns
+        f"CAST({q} AS {casts[name]}) AS {q}" if name in casts else q for name, q in quoted.items()
     )
     target = str(path).replace("'", "''")
     connection.execute(f"COPY (SELECT {columns} FROM frame) TO '{target}' (FORMAT parquet)")
