@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from typing import Any
 
 from trainbox_sdk.backends import SandboxBackend
 from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
 from trainbox_sdk.errors import BackendRejected
+
+log = logging.getLogger(__name__)
+
+REPORT_S = 2.0
+"""Seconds between two messages about one build."""
+
+
+class BuildReport:
+    """Turns a build's progress into events, at most one every :data:`REPORT_S` seconds.
+
+    Args:
+        name: the environment.
+        tell: stores a message about the job.
+    """
+
+    def __init__(self, name: str, tell: Callable[[str, str], Coroutine[Any, Any, None]]) -> None:
+        self._name = name
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._last = float("-inf")
+
+    def __call__(self, fraction: float, sentence: str) -> None:
+        """Report from any thread."""
+        if time.monotonic() - self._last < REPORT_S and fraction < 1.0:
+            return
+        self._last = time.monotonic()
+        text = f"environment {self._name}: {sentence} ({fraction:.0%})"
+        told = asyncio.run_coroutine_threadsafe(self._tell("message", text), self._loop)
+        told.add_done_callback(_note_failure)
+
+
+def _note_failure(told: Future[None]) -> None:
+    if not told.cancelled() and told.exception() is not None:
+        log.warning("progress was not stored", extra={"why": str(told.exception())})
 
 
 class Builds:

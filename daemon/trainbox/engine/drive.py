@@ -16,7 +16,7 @@ from typing import TypeVar
 from trainbox.blobs import BlobStore
 from trainbox.clock import now
 from trainbox.engine import finish, guest_events, verdict
-from trainbox.engine.builds import Builds
+from trainbox.engine.builds import BuildReport, Builds
 from trainbox.engine.outputs import OutputRefused, collect
 from trainbox.engine.patience import patiently
 from trainbox.engine.requests import Requests
@@ -112,12 +112,7 @@ class Driver:
 
     async def _prepare(self) -> None:
         plan = self.step.plan
-        loop = asyncio.get_running_loop()
-
-        def report(fraction: float, sentence: str) -> None:
-            text = f"environment {plan.environment}: {sentence} ({fraction:.0%})"
-            asyncio.run_coroutine_threadsafe(self._tell("message", text), loop)
-
+        report = BuildReport(plan.environment, self._tell)
         built = await patiently(
             lambda: self._shop.builds.ensure(self._backend, plan.environment, report), self._notice
         )
