@@ -74,7 +74,6 @@ class DockerBackend:
         self._gpu_choice = asyncio.Lock()
         self._capacity: Capacity | None = None
         self._instance = ""
-        self._created: dict[str, str] = {}
         self._running: dict[str, Running] = {}
 
     async def open(self, instance: str) -> None:
@@ -86,7 +85,6 @@ class DockerBackend:
         for running in self._running.values():
             running.close()
         self._running.clear()
-        self._created.clear()
         self._measuring.close()
         await self._engine.close()
 
@@ -152,15 +150,12 @@ class DockerBackend:
         name = spec.ref.name
         if name in self._running:
             return
-        container_id = self._created.pop(name, None)
-        if container_id is None:
-            found = await self._engine.inspect(name)
-            if found is None:
-                raise NotFound(f"sandbox {name} was never prepared")
-            if found["State"]["Status"] != "created":
-                return
-            container_id = str(found["Id"])
-        await self._start(spec, container_id)
+        # Always looked at, though it costs a round trip: the engine would run an ended one again.
+        found = await self._engine.inspect(name)
+        if found is None:
+            raise NotFound(f"sandbox {name} was never prepared")
+        if found["State"]["Status"] == "created":
+            await self._start(spec, str(found["Id"]))
 
     async def wait(self, spec: SandboxSpec) -> Observation:
         """Return once it is dead and its log is whole; see the SDK.
@@ -183,7 +178,7 @@ class DockerBackend:
             self._let_go(name)
             raise
         found = await self._engine.inspect(name)
-        if found is None:
+        if found is None or ended.exit_code is None:
             return _lost(spec.ref)
         return await running.judge(observation_of_inspect(spec.ref, found), ended)
 
@@ -207,7 +202,6 @@ class DockerBackend:
 
     async def remove(self, ref: SandboxRef) -> None:
         """Kill and forget; absent is fine."""
-        self._created.pop(ref.name, None)
         await self._engine.remove(ref.name, force=True)
         self._let_go(ref.name)
 
@@ -216,9 +210,7 @@ class DockerBackend:
     async def _create(self, spec: SandboxSpec, gpu_devices: tuple[str, ...]) -> None:
         confinement = replace(self._confinement, gpu_devices=gpu_devices)
         try:
-            container_id = await self._engine.create(
-                spec.ref.name, sandbox_policy(spec, confinement)
-            )
+            await self._engine.create(spec.ref.name, sandbox_policy(spec, confinement))
         except Clash:
             return  # the fence: this attempt has its sandbox already
         except NotThere as error:
@@ -229,7 +221,6 @@ class DockerBackend:
             ) from error
         except EngineRefused as error:
             raise BackendRejected(f"the engine refuses the sandbox: {error.explanation}") from error
-        self._created[spec.ref.name] = container_id
 
     async def _start(self, spec: SandboxSpec, container_id: str) -> None:
         name = spec.ref.name

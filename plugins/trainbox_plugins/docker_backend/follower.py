@@ -16,6 +16,7 @@ from pathlib import Path
 
 from trainbox_plugins.docker_backend.capped_log import CappedLog
 from trainbox_plugins.docker_backend.engine_port import (
+    Clash,
     EnginePort,
     LogStream,
     NotThere,
@@ -55,8 +56,6 @@ class Follower:
         log: file to write.
         limit_bytes: largest size of the file.
         flood_bytes: output after which ``on_flood`` is called, once, from this thread.
-        at_end: called from this thread the moment the output ends, while the kernel's counters
-            of the container may still be there.
         reconnect_s: how long an engine may be away before the wait gives up.
     """
 
@@ -69,7 +68,6 @@ class Follower:
         limit_bytes: int,
         flood_bytes: int,
         on_flood: Callable[[], None],
-        at_end: Callable[[], None],
         reconnect_s: float,
     ) -> None:
         self._engine = engine
@@ -78,7 +76,6 @@ class Follower:
         self._limit_bytes = limit_bytes
         self._flood_bytes = flood_bytes
         self._on_flood = on_flood
-        self._at_end = at_end
         self._reconnect_s = reconnect_s
         self._closing = threading.Event()
         self._stream: LogStream | None = None
@@ -125,7 +122,6 @@ class Follower:
         except BackendUnavailable:
             return False
         finally:
-            self._at_end()
             self._finish(output)
         self._cut = not output.whole
         return True
@@ -141,7 +137,7 @@ class Follower:
                 exit_code = self._engine.wait_exit(self._container)
                 self._reconcile(unbroken=unbroken)
                 return Ended(exit_code, interrupted)
-            except NotThere:
+            except (NotThere, Clash):  # removed by hand, or just being removed
                 return Ended(None, interrupted)
             except BackendUnavailable:
                 unbroken, interrupted = False, True
@@ -167,7 +163,6 @@ class Follower:
                     looked = True
                     if not self._rotated(output.seen):
                         self._part.replace(self._log)
-            self._at_end()
         finally:
             self._finish(output)
 

@@ -19,6 +19,8 @@ from trainbox_sdk.backends import Cause, Observation, SandboxSpec
 from trainbox_sdk.errors import BackendUnavailable
 
 _MEASURE_DEADLINE_S = 60.0
+_FIRST_LOOK_S = 0.02
+_MEMORY_POLL_S = 0.25
 _NOTE = "verdict.json"
 
 
@@ -54,7 +56,6 @@ class Running:
             limit_bytes=spec.limits.log_bytes,
             flood_bytes=config.log_flood_bytes,
             on_flood=self._tell_of_flood,
-            at_end=self._read_memory,
             reconnect_s=config.reconnect_s,
         )
 
@@ -124,9 +125,20 @@ class Running:
             await self._engine.kill(self._spec.ref.name, "KILL")
 
     async def _keep_measuring(self) -> None:
+        """Look at memory often and at the disk now and then, until it is dead.
+
+        The kernel forgets a container's counters before the engine tells of its end, so the last
+        sample is all there is; short runs get the densest ones.
+        """
+        disk_due = self._loop.time() + self._config.disk_poll_s
+        pause = _FIRST_LOOK_S
         while not self._follower.ended.done():
-            await asyncio.sleep(self._config.disk_poll_s)
+            await asyncio.sleep(min(pause, self._config.disk_poll_s))
+            pause = min(pause * 1.5, _MEMORY_POLL_S)
             self._read_memory()
+            if self._loop.time() < disk_due:
+                continue
+            disk_due = self._loop.time() + self._config.disk_poll_s
             if self._condemned is None:
                 await self._measure_disk()
             else:
@@ -148,7 +160,7 @@ class Running:
             self._condemn(Cause.DISK_LIMIT, f"it wrote {wrote}; {limit} bytes are allowed")
 
     def _read_memory(self) -> None:
-        """Read the kernel's counters while they last; also called from the follower's thread."""
+        """Read the kernel's counters while they last."""
         use = cgroups.memory_use(self._container_id, self._config.cgroup_parent or "")
         if use is not None:
             self._memory = use

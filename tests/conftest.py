@@ -1,0 +1,89 @@
+"""Fixtures of every test folder: the Docker Engine, and a small image for sandboxes.
+
+A test that needs the engine fails where there is none; ``TRAINBOX_TEST_WITHOUT_DOCKER=1`` is how a
+machine without one says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainbox_plugins.docker_backend.engine_client import DockerEngine
+
+LABELS = {"trainbox.test": "base", "trainbox.test.recipe": "bookworm-python3-1"}
+
+
+@pytest.fixture(autouse=True)
+def _docker_or_say_so(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("docker") and os.environ.get("TRAINBOX_TEST_WITHOUT_DOCKER"):
+        pytest.skip("TRAINBOX_TEST_WITHOUT_DOCKER is set")
+
+
+@pytest.fixture(scope="session")
+def docker_base_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with a bare Python: kept on the engine between runs, made once with debootstrap."""
+    found = _apart(_find())
+    return found or _apart(_import(_root_tar(tmp_path_factory.mktemp("base-image"))))
+
+
+async def _find() -> str | None:
+    engine = DockerEngine()
+    images = await engine.image_list(LABELS)
+    await engine.close()
+    return str(images[0]["Id"]) if images else None
+
+
+async def _import(tar: Path) -> str:
+    engine = DockerEngine()
+    labels = [f"LABEL {key}={value}" for key, value in LABELS.items()]
+    image = await engine.image_import(tar, changes=[*labels, "WORKDIR /tmp"])
+    await engine.close()
+    tar.unlink()
+    return image
+
+
+def _root_tar(folder: Path) -> Path:
+    root, tar = folder / "root", folder / "root.tar"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", "--include=python3", "bookworm", str(root)],
+        check=True,
+        capture_output=True,
+    )
+    (root / "opt/trainbox/bin").mkdir(parents=True)
+    (root / "opt/trainbox/bin/python").symlink_to("/usr/bin/python3")
+    for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
+        shutil.rmtree(root / waste, ignore_errors=True)
+    (root / "trainbox").mkdir(exist_ok=True)
+    empty = [f"--exclude=./{name}/*" for name in ("dev", "proc", "sys")]
+    subprocess.run(
+        ["tar", "-C", str(root), "--numeric-owner", *empty, "-cf", str(tar), "."], check=True
+    )
+    shutil.rmtree(root)
+    return tar
+
+
+def _apart(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in a loop and thread of its own, away from the tests' loop."""
+    outcome: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            outcome["value"] = asyncio.run(work)
+        except BaseException as error:
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
