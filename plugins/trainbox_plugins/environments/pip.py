@@ -25,8 +25,8 @@ _CAUSES = (
         "package_index_untrusted",
         "the package index answers with a certificate that this host does not trust",
         (
-            "add your company's CA to the system's store, or set PIP_CERT (or SSL_CERT_FILE) to its "
-            "bundle for the daemon"
+            "add your company's CA to the system's store, or set PIP_CERT (or SSL_CERT_FILE) to "
+            "its bundle for the daemon"
         ),
     ),
     (
@@ -54,8 +54,8 @@ _CAUSES = (
         "package_index_unreachable",
         "the package index cannot be reached",
         (
-            "set PIP_INDEX_URL (or pip.conf) to an index this host reaches, HTTPS_PROXY if it needs "
-            "one, or point TRAINBOX_WHEELHOUSE to a directory with the wheels"
+            "set PIP_INDEX_URL (or pip.conf) to an index this host reaches, HTTPS_PROXY if it "
+            "needs one, or point TRAINBOX_WHEELHOUSE to a directory with the wheels"
         ),
     ),
     (

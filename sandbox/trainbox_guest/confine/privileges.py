@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 
 
 def close_files(keep: tuple[int, ...] = (0, 1, 2)) -> None:
-    """Close every inherited descriptor but these."""
-    for entry in os.listdir("/proc/self/fd"):
-        fd = int(entry)
-        if fd not in keep:
-            try:
-                os.close(fd)
-            except OSError:  # the listing's own descriptor is gone already
-                continue
+    """Close every inherited descriptor but these; without /proc, which may be another's by now."""
+    highest = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    bounds = [-1, *sorted(keep), highest]
+    for before, after in zip(bounds[:-1], bounds[1:]):  # noqa: B905, RUF007 - Python 3.9
+        if before + 1 < after:  # an empty range from 0 would mean "everything" to CPython
+            os.closerange(before + 1, after)
 
 
 def limit(policy: Policy) -> str:
@@ -55,6 +53,7 @@ def become(uid: int | None) -> str:
         return f"uid {os.geteuid()}, the daemon's own"
     if not uid:
         raise PermissionError(1, "runs as root: no uid was given")
+    syscalls.close_bounding_set()
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
@@ -64,6 +63,7 @@ def become(uid: int | None) -> str:
 def give_up() -> str:
     """Drop every capability and the way back to any (PR_SET_NO_NEW_PRIVS)."""
     os.umask(0o077)
+    syscalls.close_bounding_set()
     syscalls.clear_capabilities()
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     return "no capabilities, no_new_privs"

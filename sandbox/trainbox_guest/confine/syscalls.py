@@ -128,14 +128,18 @@ def set_filter(program: ctypes.Structure) -> None:
     check(_libc.prctl(option, mode, ctypes.byref(program), 0, 0), "seccomp")
 
 
-def clear_capabilities() -> None:
-    """Empty the ambient, bounding, inheritable, permitted and effective sets (capabilities(7))."""
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+def close_bounding_set() -> None:
+    """Drop all capabilities from the bounding set, while CAP_SETPCAP is still there to do it."""
     for capability in range(_CAPABILITIES):
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:  # past the last one, or no CAP_SETPCAP: no_new_privs then keeps it shut
             break
+
+
+def clear_capabilities() -> None:
+    """Empty the ambient, inheritable, permitted and effective sets (capabilities(7))."""
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = (ctypes.c_uint32 * 2)(0x2008_0522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
     data = (ctypes.c_uint32 * 6)()
     syscall(_for_machine(_CAPSET), ctypes.byref(header), ctypes.byref(data), name="capset")

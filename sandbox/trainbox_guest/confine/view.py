@@ -89,6 +89,7 @@ def enter(policy: Policy, *, proc: bool) -> str:
         OSError: the kernel refuses one of the mounts; the process must not go on.
     """
     binds = _binds(policy)
+    os.umask(0o022)  # the new root's own directories are for the user to come
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     # Two pivots: the first frees every host path as a source, the second leaves the host behind.
     syscalls.mount("tmpfs", "/tmp", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV)

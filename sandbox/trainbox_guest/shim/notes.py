@@ -18,6 +18,7 @@ RUNNING = "running.json"
 CONFINED = "confined.json"
 STOP = "stop.json"
 EXIT = "exit.json"
+ALL = (TASK, RUNNING, CONFINED, STOP, EXIT)
 LOCK = "shim.lock"
 """Held by the shim from before it exists until it is gone: whether it lives is whether this is
 locked, with no process id that could be somebody else's by now."""

@@ -30,6 +30,9 @@ OUT_OF_MEMORY = "out_of_memory"
 DISK_LIMIT = "disk_limit"
 LOG_LIMIT = "log_limit"
 START_FAILED = "start_failed"
+
+MEMORY, PIDS, CPU = "memory", "pids", "cpu"
+"""Names under which the note about the confinement tells which limits a control group holds."""
 _KILLED = 128 + signal.SIGKILL
 _FILE_TOO_LARGE = 128 + signal.SIGXFSZ
 
@@ -47,6 +50,9 @@ class Watch:
         self._ready_fd = ready_fd
         self._task = notes.Task.read(state)
         self._started_at = time.time()
+        # A deadline that was over before the start is the engine's business alone.
+        deadline_at = max(self._task.deadline_at, self._started_at)
+        self._late_at = deadline_at + self._task.grace_s + _LATE_S
         self._cause = ""
         self._detail = ""
         self._peak = 0
@@ -95,10 +101,10 @@ class Watch:
         self._gate = launch.launch(task, output.write_end, status_write, groups.entries)
         os.close(status_write)
         output.started()
-        self._read_status(status_read)
+        self._read_status(status_read, groups)
         os.close(self._ready_fd)
 
-    def _read_status(self, fd: int) -> None:
+    def _read_status(self, fd: int, groups: cgroups.Groups) -> None:
         """Read what the step's process says until its command starts, which closes the pipe."""
         with os.fdopen(fd, encoding="utf-8") as told:
             for line in told:
@@ -106,6 +112,8 @@ class Watch:
                 if "error" in said:
                     self._cause, self._detail = START_FAILED, str(said["error"])
                 else:
+                    kinds = ((MEMORY, groups.memory), (PIDS, groups.pids), (CPU, groups.cpu))
+                    said["applied"] |= {kind: "control group" for kind, path in kinds if path}
                     notes.write(self._state, notes.CONFINED, notes.Confined(**said))
 
     # --- while it runs
@@ -170,7 +178,7 @@ class Watch:
             )
 
     def _check_time(self) -> None:
-        if time.time() > self._task.deadline_at + self._task.grace_s + _LATE_S:
+        if time.time() > self._late_at:
             self._detail = self._detail or "stopped at its wall-clock limit"
             self._stop(self._task.grace_s)
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
