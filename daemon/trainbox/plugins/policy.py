@@ -113,7 +113,7 @@ class Policy:
         for plugin, caller in self._callers("admit"):
             try:
                 answers = caller(principal=principal, spec=spec)
-            except Exception as error:
+            except Exception as error:  # a decision that cannot be made is a refusal
                 log.exception("plugin %s failed to admit a job: refused", plugin)
                 raise _undecided(plugin) from error
             for answer in answers:
