@@ -128,7 +128,7 @@ class JobStore:
         """Say why a queued step waits: an event and the job's reason, only when it is news."""
         await self._writer.write(lambda tx: moves.explain_wait(tx, step_id, code, sentence))
 
-    async def request_cancel(self, job_id: str, *, who: str) -> list[StepRecord]:
+    async def request_cancel(self, job_id: str, *, who: str) -> Sequence[StepRecord]:
         """Cancel queued steps now and mark active ones; return the active ones, to be stopped.
 
         Raises:
@@ -196,7 +196,7 @@ class JobStore:
         seqs = {row.id: row.seq for row in rows}
         return cursors.page("jobs", views, size, lambda view: seqs[view.id], lambda view: view)
 
-    async def live_steps(self) -> list[StepRecord]:
+    async def live_steps(self) -> Sequence[StepRecord]:
         """Return every step that has not ended, oldest first, those that wait for others too."""
         return await self._steps(LIVE_STEPS_SQL, {})
 
@@ -237,7 +237,7 @@ class JobStore:
             found = dict((await session.exec(statement)).all())
         return {state: found.get(state.value, 0) for state in State}
 
-    async def _steps(self, sql: str, parameters: Mapping[str, Any]) -> list[StepRecord]:
+    async def _steps(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[StepRecord]:
         async with self._reader.session() as session:
             connection = await session.connection()
             rows = (await connection.execute(text(sql), parameters)).mappings().all()

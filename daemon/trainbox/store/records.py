@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from trainbox_sdk.artifacts import ModelView
 from trainbox_sdk.jobs import JobSpec, JobView, Resources, State
 from trainbox_sdk.tasks import StepPlan
 
@@ -114,6 +115,45 @@ class NewModel:
     signature: Mapping[str, Any]
     metrics: Mapping[str, float]
     parity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """A step that has just succeeded, and the model version it made, if it made one."""
+
+    step: StepRecord
+    model: ModelView | None
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """A bearer token as a listing shows it; the secret is nowhere."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """Who did what, when, to which object.
+
+    Attributes:
+        prev, hash: sha256 of the row before and of this row with it.
+    """
+
+    seq: int
+    at: datetime
+    who: str
+    act: str
+    object: str
+    note: str
+    prev: str
+    hash: str
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""Where the store keeps what under the state directory, and how files there are made durable."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+BACKUPS_KEPT = 5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one state directory.
+
+    Attributes:
+        database: the rows; beside it SQLite's ``-wal`` and ``-shm``.
+        marker: says which instance lives here, and so that a database must exist.
+        lock: held by the daemon that runs.
+        clean: exists while the store is closed and was closed well.
+        backups: copies, newest last by name.
+    """
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "trainbox.db"
+
+    @property
+    def marker(self) -> Path:
+        return self.root / "instance.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "trainbox.lock"
+
+    @property
+    def clean(self) -> Path:
+        return self.root / "clean-stop"
+
+    @property
+    def backups(self) -> Path:
+        return self.root / "backups"
+
+    def sidecars(self) -> tuple[Path, Path]:
+        """Return the names of SQLite's write-ahead log and its index."""
+        name = self.database.name
+        return self.root / f"{name}-wal", self.root / f"{name}-shm"
+
+    def newest_backup(self) -> Path | None:
+        """Return the newest whole backup; a half-made one never has the name."""
+        return max(self.backups.glob("trainbox-*.db"), default=None)
+
+    def way_back(self) -> str:
+        """Return what an operator does when the database is lost or damaged."""
+        backup = self.newest_backup()
+        if backup is None:
+            return (
+                f"There is no backup in {self.backups}. Put the database back from your own copy;"
+                f" to start anew and lose what was here, move the whole of {self.root} away."
+            )
+        root, database = shlex.quote(str(self.root)), shlex.quote(str(self.database))
+        return (
+            f"The newest backup is {backup}. To go back to it (jobs since then are lost):\n"
+            f"  mkdir -p {root}/damaged && mv {database}* {root}/damaged/ ;"
+            f" cp --preserve=all {shlex.quote(str(backup))} {database}"
+        )
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a small file whole or not at all: aside, synced, renamed, directory synced."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, text.encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    aside.replace(path)
+    sync_directory(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(folder: Path) -> None:
+    """Make the names in a directory durable, as ``fsync(2)`` asks for beside the file's own."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

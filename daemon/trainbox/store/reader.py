@@ -1,0 +1,78 @@
+"""Reads: a small pool of read-only connections; each read sees one moment of the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import URL, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from trainbox.store.connections import READER_PRAGMAS
+from trainbox.store.errors import StoreError
+from trainbox_sdk.errors import Unavailable
+
+POOL = 4
+POOL_TIMEOUT_S = 30.0
+
+
+class Reader:
+    """The pool. Opens its connections as they are needed and never writes or checkpoints."""
+
+    def __init__(self, path: Path) -> None:
+        file = f"file:{quote(str(path.absolute()))}"
+        self._engine = create_async_engine(
+            URL.create("sqlite+aiosqlite", database=file, query={"mode": "ro", "uri": "true"}),
+            connect_args={"isolation_level": None, "cached_statements": 256},
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=POOL,
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT_S,
+        )
+        event.listen(self._engine.sync_engine, "connect", _configure)
+        event.listen(self._engine.sync_engine, "begin", _begin)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Open a read transaction.
+
+        Raises:
+            Unavailable: the database cannot be read, or every connection stays taken.
+        """
+        try:
+            async with AsyncSession(self._engine, expire_on_commit=False) as session:
+                yield session
+        except (DBAPIError, PoolTimeoutError) as error:
+            raise Unavailable(
+                f"the job store cannot be read: {error}", code="store_unreadable"
+            ) from error
+
+    async def close(self) -> None:
+        """Close every connection and end its thread."""
+        # Shielded: a connection left open keeps its thread, and the thread keeps the process.
+        await asyncio.shield(self._engine.dispose())
+
+
+def _configure(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    for name, wanted in READER_PRAGMAS.items():
+        cursor.execute(f"PRAGMA {name} = {wanted}")
+        cursor.execute(f"PRAGMA {name}")
+        (taken,) = cursor.fetchone() or (None,)
+        if taken != wanted:
+            raise StoreError(Path(), f"SQLite did not take {name} = {wanted}; it says {taken}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # Python's own driver would begin only before a write: two SELECTs would see two moments.
+    connection.exec_driver_sql("BEGIN")

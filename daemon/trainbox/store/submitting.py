@@ -1,0 +1,181 @@
+"""A new job: everything is encoded before it reaches the writer, which only binds and inserts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Any
+
+from trainbox.ids import new_id
+from trainbox.store import codec
+from trainbox.store.records import NewJob
+from trainbox.store.tables import JobRow, StepRow
+from trainbox.store.times import moment, now_micros
+from trainbox.store.transaction import Transaction, insert_sql
+from trainbox_sdk.errors import IdempotencyClash, NotFound
+from trainbox_sdk.jobs import JobView, State, StepView
+from trainbox_sdk.tasks import StepPlan
+
+INSERT_ONCE = f"{insert_sql(JobRow)} ON CONFLICT (owner, idempotency_key) DO NOTHING"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job ready to be inserted, and how it will look."""
+
+    new: NewJob
+    note: str
+    job: Mapping[str, Any]
+    steps: Sequence[Mapping[str, Any]]
+    view: JobView
+
+    def insert(self, tx: Transaction) -> str | None:
+        """Insert job, steps, event and audit; return the id of an earlier job of the same key.
+
+        Raises:
+            IdempotencyClash: the key came before with another request.
+            NotFound: no such dataset.
+        """
+        try:
+            inserted = tx.changed(INSERT_ONCE, self.job)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise
+            raise NotFound(
+                f"there is no dataset {self.new.spec.dataset_id}", code="dataset_not_found"
+            ) from error
+        if not inserted:
+            return self._replay(tx)
+        for step in self.steps:
+            tx.insert(StepRow, step)
+        queued = State.QUEUED.value
+        state = {"step": None, "attempt": 0, "state": queued, "job_state": queued}
+        tx.event(self.new.id, "state", {**state, "reason_code": "", "reason": ""})
+        tx.audit(self.new.owner, "job.submit", self.new.id, self.note)
+        return None
+
+    def _replay(self, tx: Transaction) -> str:
+        earlier = tx.one(
+            "SELECT id, request_digest FROM jobs"
+            " WHERE owner = :owner AND idempotency_key = :idempotency_key",
+            self.job,
+        )
+        assert earlier is not None
+        if earlier["request_digest"] != self.new.request_digest:
+            raise IdempotencyClash(
+                f"the idempotency key {self.new.idempotency_key!r} was used for another request,"
+                f" which made {earlier['id']}",
+                hint="send the same request again, or take a new key",
+            )
+        return str(earlier["id"])
+
+
+def prepare(new: NewJob, note: str) -> Submission:
+    """Encode a job.
+
+    Raises:
+        ValueError: no step, two of a name, an unknown or circular ``after``, or a value that JSON
+            does not have.
+    """
+    require_a_graph(new.steps)
+    now = now_micros()
+    ids = [new_id("stp") for _ in new.steps]
+    steps = [
+        _step_values(new.id, position, step_id, plan, now)
+        for position, (step_id, plan) in enumerate(zip(ids, new.steps, strict=True))
+    ]
+    return Submission(new, note, _job_values(new, now), steps, _view(new, ids, now))
+
+
+def require_a_graph(steps: Sequence[StepPlan]) -> None:
+    """Raise ValueError unless the steps have distinct names and form an acyclic graph."""
+    names = [step.name for step in steps]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"a plan needs steps of distinct names, not {names}")
+    for step in steps:
+        if unknown := set(step.after) - set(names):
+            raise ValueError(f"step {step.name} waits for unknown steps {sorted(unknown)}")
+    # CycleError is a ValueError that names the circle.
+    TopologicalSorter({step.name: step.after for step in steps}).prepare()
+
+
+def _job_values(new: NewJob, now: int) -> dict[str, Any]:
+    spec = new.spec
+    return {
+        "id": new.id,
+        "owner": new.owner,
+        "name": spec.name,
+        "task": spec.task,
+        "dataset_id": spec.dataset_id,
+        "params": codec.dump(spec.params),
+        "spec_resources": codec.dump(spec.resources),
+        "resources": codec.dump_resources(new.resources),
+        "priority": spec.priority,
+        "labels": codec.dump(spec.labels),
+        "backend": new.backend,
+        "state": State.QUEUED.value,
+        "reason_code": "",
+        "reason": "",
+        "progress": 0.0,
+        "eta_s": None,
+        "metrics": "{}",
+        "model_id": None,
+        "idempotency_key": new.idempotency_key,
+        "request_digest": new.request_digest,
+        "created_at": now,
+        "started_at": None,
+        "finished_at": None,
+    }
+
+
+def _step_values(
+    job_id: str, position: int, step_id: str, plan: StepPlan, now: int
+) -> dict[str, Any]:
+    return {
+        "id": step_id,
+        "job_id": job_id,
+        "position": position,
+        "name": plan.name,
+        "plan": codec.dump_plan(plan),
+        "needs": codec.dump(plan.after),
+        "state": State.QUEUED.value,
+        "reason_code": "",
+        "reason": "",
+        "attempt": 0,
+        "attempt_id": None,
+        "retries": 0,
+        "cancel_requested": 0,
+        "queued_at": now,
+    }
+
+
+def _view(new: NewJob, step_ids: Sequence[str], now: int) -> JobView:
+    spec = new.spec
+    return JobView(
+        id=new.id,
+        name=spec.name,
+        task=spec.task,
+        state=State.QUEUED,
+        reason_code="",
+        reason="",
+        dataset_id=spec.dataset_id,
+        params=spec.params,
+        resources=new.resources,
+        priority=spec.priority,
+        labels=spec.labels,
+        backend=new.backend,
+        owner=new.owner,
+        created_at=moment(now),
+        started_at=None,
+        finished_at=None,
+        progress=0.0,
+        eta_s=None,
+        metrics={},
+        model_id=None,
+        steps=tuple(
+            StepView(step_id, plan.name, State.QUEUED, "", "", plan.after, ())
+            for step_id, plan in zip(step_ids, new.steps, strict=True)
+        ),
+    )
