@@ -379,6 +379,23 @@ def test_the_same_object_under_two_names_is_refused(loader: Any) -> None:
     assert [info.status for info in loaded.infos()] == ["loaded", "quarantined"]
 
 
+def test_a_thing_that_raises_when_looked_at_is_quarantined(loader: Any) -> None:
+    class Mine:
+        @property
+        def name(self) -> str:
+            raise RuntimeError("boom")
+
+        def __repr__(self) -> str:
+            raise ValueError("no repr")
+
+    @hookimpl
+    def register_backends(self: Any) -> list[Any]:
+        return [Mine()]
+
+    error = broken(loader, variant(register_backends=register_backends))
+    assert error.startswith("checking it raised RuntimeError: boom")
+
+
 # --- quarantine undoes everything
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -59,6 +60,26 @@ def fail(*_: Any) -> Any:
     raise RuntimeError("boom")
 
 
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def leave(*_: Any) -> Any:
+    raise SystemExit(3)
+
+
+def cancel(*_: Any) -> Any:
+    raise asyncio.CancelledError
+
+
+def speechless(*_: Any) -> Any:
+    raise Wordless
+
+
+FAILURES = pytest.mark.parametrize("failure", [fail, leave, cancel, speechless])
+
+
 # --- authorize
 
 
@@ -84,8 +105,9 @@ def test_one_refusal_refuses_and_one_grant_grants(
     assert loader.load().authorize(WHO, "job.read", "p2") is expected
 
 
-def test_an_authorizer_that_raises_refuses_even_after_a_grant(loader: Any) -> None:
-    loaded = loader.add("a", authorizer(lambda *_: True)).add("b", authorizer(fail)).load()
+@FAILURES
+def test_an_authorizer_that_raises_refuses_even_after_a_grant(loader: Any, failure: Any) -> None:
+    loaded = loader.add("a", authorizer(lambda *_: True)).add("b", authorizer(failure)).load()
     assert loaded.authorize(WHO, "job.read", "p2") is False
 
 
@@ -140,7 +162,7 @@ def test_a_refusal_without_words_still_refuses(loader: Any) -> None:
     assert reason == 'plugin "a" refused the job without a reason'
 
 
-@pytest.mark.parametrize("decide", [fail, lambda *_: True, lambda *_: 0])
+@pytest.mark.parametrize("decide", [fail, leave, cancel, speechless, lambda *_: True])
 def test_an_admitter_that_cannot_decide_refuses_with_a_code(loader: Any, decide: Any) -> None:
     loaded = loader.add("a", admitter(decide)).load()
     with pytest.raises(PluginError, match='plugin "a" could not decide') as caught:
@@ -167,9 +189,10 @@ def test_everyone_hears_in_file_order_whatever_the_marks_say(loader: Any) -> Non
     assert heard == ["z", "pushy", "a"]
 
 
-def test_one_failure_does_not_silence_the_others(loader: Any) -> None:
+@FAILURES
+def test_one_failure_does_not_silence_the_others(loader: Any, failure: Any) -> None:
     heard: list[str] = []
-    loader.add("a", listener(fail)).add("b", listener(heard.append))
+    loader.add("a", listener(failure)).add("b", listener(heard.append))
     loaded = loader.load()
     loaded.notify_job_event(EVENT)
     loaded.notify_daemon_state("stopping")
@@ -207,6 +230,29 @@ def test_a_success_forgives_the_failures_before_it(loader: Any) -> None:
         loaded.notify_job_event(EVENT)
     assert len(calls) == 30
     assert loaded.infos()[0].error == ""
+
+
+def test_a_listener_that_returns_a_coroutine_has_failed(loader: Any) -> None:
+    async def hear(word: str) -> None: ...
+
+    class Plugin:
+        api = API_VERSION
+
+        @hookimpl
+        def on_daemon_state(self, state: str) -> Any:
+            return hear(state)
+
+    loaded = loader.add("a", Plugin).load(failures_in_a_row=1)
+    loaded.notify_daemon_state("ready")
+    assert "it returned a coroutine" in loaded.infos()[0].error
+
+
+def test_a_keyboard_interrupt_is_the_operators(loader: Any) -> None:
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loader.add("a", listener(stop)).load().notify_daemon_state("ready")
 
 
 def test_a_muted_plugin_still_decides(loader: Any) -> None:

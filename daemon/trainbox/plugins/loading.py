@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from trainbox.plugins.manifest import Listed, dotted, unknown_key
+from trainbox.plugins.policy import GUARDED, described
 from trainbox_sdk import API_VERSION
 from trainbox_sdk.errors import PluginError
 from trainbox_sdk.hooks import DECISION, NOTIFICATION, REGISTRATION
@@ -40,8 +41,8 @@ def build_plugin(found: Discovered, listed: Listed, parser: pluggy.PluginManager
     try:
         plugin: object = factory() if config is None else factory(config)
         hash(plugin)  # pluggy keeps plugins in sets
-    except (Exception, SystemExit) as error:  # a stranger's constructor may do anything
-        raise PluginError(f"its constructor raised {_name(error)}") from error
+    except GUARDED as error:  # a stranger's constructor may do anything
+        raise PluginError(f"its constructor raised {described(error)}") from error
     _check_hooks(plugin, parser)
     return plugin
 
@@ -49,8 +50,8 @@ def build_plugin(found: Discovered, listed: Listed, parser: pluggy.PluginManager
 def _import(found: Discovered) -> Any:
     try:
         factory = found.load()
-    except (Exception, SystemExit) as error:  # a stranger's import may do anything
-        raise PluginError(f"importing {found.value} raised {_name(error)}") from error
+    except GUARDED as error:  # a stranger's import may do anything
+        raise PluginError(f"importing {found.value} raised {described(error)}") from error
     if not callable(factory):
         raise PluginError(f"{found.value} is not a class, it is {factory!r:.80}")
     return factory
@@ -89,8 +90,8 @@ def _config(model: object, listed: Listed) -> BaseModel | None:
     except ValidationError as error:
         lines = (_config_problem(model, item) for item in error.errors())
         raise PluginError("; ".join(f"{where} {line}" for line in lines)) from error
-    except Exception as error:  # a validator of a stranger's may raise anything
-        raise PluginError(f"{where} config: checking it raised {_name(error)}") from error
+    except GUARDED as error:  # a validator of a stranger's may raise anything
+        raise PluginError(f"{where} config: checking it raised {described(error)}") from error
 
 
 def _config_problem(model: type[BaseModel], item: Mapping[str, Any]) -> str:
@@ -127,7 +128,3 @@ def _check_kind(hook: str, method: object, options: Mapping[str, Any]) -> None:
         raise PluginError(f"its hook {hook} is a coroutine; hooks are plain functions")
     if options.get("wrapper") or options.get("hookwrapper"):
         raise PluginError(f"its hook {hook} is a wrapper; a plugin answers for itself alone")
-
-
-def _name(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

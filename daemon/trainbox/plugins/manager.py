@@ -16,7 +16,7 @@ import pluggy
 from trainbox.plugins.contributions import collect
 from trainbox.plugins.discovery import GROUP, Discovered, installed_plugins
 from trainbox.plugins.loading import build_plugin
-from trainbox.plugins.policy import FAILURES_IN_A_ROW, Policy
+from trainbox.plugins.policy import FAILURES_IN_A_ROW, GUARDED, Policy, described
 from trainbox_sdk.engine import PluginInfo, Principal
 from trainbox_sdk.errors import PluginError
 from trainbox_sdk.hooks import PROJECT, Hooks
@@ -128,6 +128,8 @@ class Loaded:
             record.contribution = collect(listed.name, self._policy)
         except PluginError as error:
             self._quarantine(record, error)
+        except GUARDED as error:  # even looking at what a stranger brings may run its code
+            self._quarantine(record, PluginError(f"checking it raised {described(error)}"))
 
     def _register(self, plugin: object, name: str) -> None:
         try:

@@ -7,14 +7,16 @@ effect.
 
 from __future__ import annotations
 
+import inspect
 import logging
+from asyncio import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainbox_sdk.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pluggy
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 5
+
+GUARDED = (Exception, SystemExit, CancelledError)
+"""What a stranger's code may raise without taking the daemon along: ``sys.exit`` in a hook is a
+failure of that plugin, and no hook can be cancelled, since none awaits."""
 
 
 @dataclass
@@ -74,8 +80,8 @@ class Policy:
                 continue
             try:
                 answers = caller()
-            except (Exception, SystemExit) as error:  # a stranger's hook may do anything
-                raise PluginError(f"its {hook} raised {type(error).__name__}: {error}") from error
+            except GUARDED as error:
+                raise PluginError(f"its {hook} raised {described(error)}") from error
             for answer in answers:
                 if not isinstance(answer, list | tuple):
                     raise PluginError(f"its {hook} returned {answer!r:.80}, not a list")
@@ -93,7 +99,7 @@ class Policy:
         for plugin, caller in self._callers("authorize"):
             try:
                 answers = caller(principal=principal, action=action, owner=owner)
-            except Exception:  # a decision that cannot be made is a refusal
+            except GUARDED:  # a decision that cannot be made is a refusal
                 log.exception("plugin %s failed to authorize %s: refused", plugin, action)
                 return False
             for answer in answers:
@@ -113,7 +119,7 @@ class Policy:
         for plugin, caller in self._callers("admit"):
             try:
                 answers = caller(principal=principal, spec=spec)
-            except Exception as error:  # a decision that cannot be made is a refusal
+            except GUARDED as error:  # a decision that cannot be made is a refusal
                 log.exception("plugin %s failed to admit a job: refused", plugin)
                 raise _undecided(plugin) from error
             for answer in answers:
@@ -137,16 +143,16 @@ class Policy:
             if record.muted:
                 continue
             try:
-                caller(**facts)
-            except Exception as error:  # noqa: BLE001 - the others must still hear
+                _refuse_awaitables(caller(**facts))
+            except GUARDED as error:  # the others must still hear
                 self._count(plugin, hook, record, error)
             else:
                 record.in_a_row = 0
 
-    def _count(self, plugin: str, hook: str, record: Notifications, error: Exception) -> None:
+    def _count(self, plugin: str, hook: str, record: Notifications, error: BaseException) -> None:
         record.failures += 1
         record.in_a_row += 1
-        record.last_error = f"{hook} raised {type(error).__name__}: {error}"
+        record.last_error = f"{hook} raised {described(error)}"
         log.error("plugin %s: %s", plugin, record.last_error, exc_info=error)
         if record.in_a_row >= self._limit:
             record.muted = True
@@ -162,6 +168,23 @@ class Policy:
             if name in implementing:
                 others = [other for _, other in registered if other is not plugin]
                 yield name, self._manager.subset_hook_caller(hook, others)
+
+
+def described(error: BaseException) -> str:
+    """Return an exception's type and words; a stranger's may not even have words."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the exception's own __str__ is a stranger's code too
+        text = "(its message cannot be shown)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _refuse_awaitables(answers: Sequence[object]) -> None:
+    """Notice a plain function that returns a coroutine, which nobody will await."""
+    for answer in answers:
+        if inspect.iscoroutine(answer):
+            answer.close()
+            raise TypeError("it returned a coroutine; hooks are plain functions")
 
 
 def _undecided(plugin: str) -> PluginError:
