@@ -372,7 +372,8 @@ class FakeEngine:
         """List one environment."""
         self._enter("environments")
         del who
-        return ({"name": "tabular", "backend": "fake", "built": True},)
+        build = {"backend": "fake", "reference": "fake", "bytes": 1, "base": "", "created_at": None}
+        return ({"name": "tabular", "python": "3.11", "digest": "0" * 64, "builds": [build]},)
 
     # The inside.
 

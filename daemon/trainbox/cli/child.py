@@ -1,0 +1,94 @@
+"""A daemon of one's own, as a child process on a free loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from trainbox.cli.exits import CliError, Exit
+
+START_S = 120.0
+STOP_S = 30.0
+LOG_NAME = "quickstart-daemon.log"
+
+
+@contextlib.contextmanager
+def own_daemon(state_dir: Path) -> Iterator[dict[str, Any]]:
+    """Start ``trainbox serve`` and stop it on leaving; yields what it announced.
+
+    Args:
+        state_dir: of the daemon; its log goes there too.
+
+    Raises:
+        CliError: it did not start; with its own words.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    log = state_dir / LOG_NAME
+    argv = [sys.executable, "-m", "trainbox", "--json", "serve"]
+    argv += ["--host", "127.0.0.1", "--port", "0", "--state-dir", str(state_dir)]
+    with log.open("wb") as stderr:
+        # A session of its own: Ctrl-C is for the one who started us, who then stops it in order.
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield _announced(process, log)
+    finally:
+        _stop(process)
+
+
+def _announced(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+    lines: queue.Queue[bytes] = queue.Queue()
+    assert process.stdout is not None
+    threading.Thread(target=_first_line, args=(process.stdout, lines), daemon=True).start()
+    try:
+        line = lines.get(timeout=START_S)
+    except queue.Empty:
+        raise _not_started("it said nothing for two minutes", log) from None
+    if not line:
+        process.wait()
+        raise _not_started(_last_words(log) or f"it left with {process.returncode}", log)
+    announced: dict[str, Any] = json.loads(line)
+    return announced
+
+
+def _first_line(stdout: IO[bytes], lines: queue.Queue[bytes]) -> None:
+    lines.put(stdout.readline())
+
+
+def _last_words(log: Path) -> str:
+    """Return the error document that the child printed last, as text."""
+    for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
+        with contextlib.suppress(ValueError, TypeError):
+            said = json.loads(line)
+            if "error" in said:
+                return f"{said['error']} {said.get('next', '')}".strip()
+    return ""
+
+
+def _not_started(why: str, log: Path) -> CliError:
+    return CliError(
+        "The daemon did not start.",
+        Exit.INTERNAL,
+        where=[why],
+        next_step=f"Its log is in {log}.",
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

@@ -1,0 +1,132 @@
+"""``trainbox images``: works through the backends, without a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from trainbox.cli.exits import CliError, Exit
+from trainbox.cli.render import human_bytes, print_json, print_table, safe, talk
+from trainbox.cli.session import Noun, Session, load_settings, pass_session
+
+if TYPE_CHECKING:
+    from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
+
+T = TypeVar("T")
+
+
+@click.group(cls=Noun)
+def command() -> None:
+    """Build the environments that training runs in; needs no running daemon."""
+
+
+@command.command("build")
+@click.argument("names", nargs=-1)
+@click.option("--backend", help="On this backend; else the first healthy one.")
+@pass_session
+def build(session: Session, names: tuple[str, ...], backend: str | None) -> None:
+    """Build environments, all of them by default; what is built already stays."""
+    from trainbox import app
+
+    with progress() as report:
+        built = run_async(app.build_environments(load_settings(), names, backend, report))
+    _print(session, [_built(one) for one in built])
+
+
+@command.command("ls")
+@pass_session
+def ls(session: Session) -> None:
+    """List environments and where each is built."""
+    from trainbox import app
+
+    listed = run_async(app.list_environments(load_settings()))
+    _print(session, [_built(one) if one else _absent(environment) for environment, one in listed])
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[BuildProgress]:
+    """Show a build: a bar on a terminal, a line per sentence elsewhere."""
+    if not sys.stderr.isatty():
+        said: list[str] = []
+
+        def report_line(fraction: float, sentence: str) -> None:
+            if said[-1:] != [sentence]:
+                said.append(sentence)
+                talk(f"{fraction:4.0%} {sentence}")
+
+        yield report_line
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as shown:
+        line = shown.add_task("", total=1.0)
+
+        def report_bar(fraction: float, sentence: str) -> None:
+            shown.update(
+                line, completed=fraction, description=safe(sentence)[:70].replace("[", "(")
+            )
+
+        yield report_bar
+
+
+def run_async(call: Coroutine[Any, Any, T]) -> T:
+    """Run one call into the daemon's own code; its errors become ours.
+
+    Raises:
+        CliError: whatever the call refused, with what to do.
+    """
+    from trainbox_sdk.errors import BackendRejected, NotFound, TrainboxError, ValidationFailed
+
+    exits = {
+        NotFound: Exit.NOT_FOUND,
+        ValidationFailed: Exit.REJECTED,
+        BackendRejected: Exit.REJECTED,
+    }
+    try:
+        return asyncio.run(call)
+    except TrainboxError as error:
+        exit_code = next(
+            (code for kind, code in exits.items() if isinstance(error, kind)), Exit.INTERNAL
+        )
+        raise CliError(error.message, exit_code, next_step=error.hint, code=error.code) from None
+
+
+def _built(one: BuiltEnvironment) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "backend": one.backend,
+        "built": True,
+        "digest": one.digest,
+        "reference": one.reference,
+        "bytes": one.bytes,
+        "base": one.base,
+        "created_at": one.created_at.isoformat(),
+    }
+
+
+def _absent(environment: Environment) -> dict[str, Any]:
+    return {"name": environment.name, "built": False, "digest": environment.digest}
+
+
+def _print(session: Session, rows: list[dict[str, Any]]) -> None:
+    if session.json:
+        print_json(rows)
+        return
+    table = [
+        (
+            row["name"],
+            row.get("backend"),
+            row["built"],
+            human_bytes(row["bytes"]) if row["built"] else None,
+            row["digest"][:12],
+            row.get("base"),
+        )
+        for row in rows
+    ]
+    print_table(("NAME", "BACKEND", "BUILT", "SIZE", "DIGEST", "BASE"), table)

@@ -1,0 +1,88 @@
+"""Output: data on stdout, talk on stderr; nothing from the daemon steers the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+
+
+def safe(text: object) -> str:
+    """Return text without control characters: names and logs are other people's words."""
+    return str(text).translate(_CONTROLS)
+
+
+def talk(text: str) -> None:
+    """Say something to a person, on stderr."""
+    click.echo(safe(text), err=True)
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def print_json_line(document: object) -> None:
+    """Print one line of JSON, at once."""
+    click.echo(json.dumps(document, ensure_ascii=False))
+    sys.stdout.flush()
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows: a table on a terminal, tab-separated lines into a pipe."""
+    table = [[_cell(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in (list(headers), *table):
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for header in headers:
+        shown.add_column(header, overflow="fold")
+    for row in table:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console().print(shown)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print names and values, one a line."""
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        click.echo(f"{name:<{width}}  {_cell(value)}")
+
+
+def human_bytes(count: float) -> str:
+    """Return a size with a binary unit, such as ``1.5 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:  # noqa: PLR2004 - the step between units
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Return a duration such as ``3.4 s`` or ``2 min 05 s``."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (dict, list, tuple)):
+        return safe(json.dumps(value, ensure_ascii=False)) if value else "-"
+    return safe(value).replace("\n", " ").replace("\t", " ")

@@ -1,0 +1,135 @@
+"""``trainbox jobs submit``."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainbox.cli.data import upload
+from trainbox.cli.exits import CliError, Exit
+from trainbox.cli.follow import follow_to_end, leave_with
+from trainbox.cli.render import print_json, talk
+from trainbox.cli.session import Session, Verb, pass_session
+from trainbox.cli.urls import segment
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+
+
+@click.command(cls=Verb)
+@click.argument("task")
+@click.option("--data", metavar="DATASET", help="Id or name of a dataset, or a file to upload.")
+@click.option("--target", help="Column to predict; short for -p target=COLUMN.")
+@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="JSON or text.")
+@click.option(
+    "--params-file", type=click.File("rb"), help="JSON object of parameters; -p wins over it."
+)
+@click.option("--name", default="", help="For people; the model gets it too.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.option("--priority", type=click.IntRange(-100, 100), default=0, help="Higher runs first.")
+@click.option("--backend", help="Where to run.")
+@click.option("--cpus", type=click.FloatRange(0, min_open=True), help="Cores.")
+@click.option("--memory", metavar="SIZE", help="Such as 2GiB.")
+@click.option("--gpus", type=click.IntRange(0), help="Devices.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Wall clock, in seconds.")
+@click.option("--key", help="Idempotency key; the same key never makes a second job.")
+@click.option("--wait", is_flag=True, help="Follow to the end; Ctrl-C detaches.")
+@pass_session
+def submit(session: Session, /, **options: Any) -> None:
+    """Queue a job of type TASK ('trainbox tasks ls' lists them)."""
+    body = _body(session, options)
+    # A key of our own makes it safe to send again when an answer is lost on the way.
+    job = session.client.post("/v1/jobs", body, key=options["key"] or f"cli-{secrets.token_hex(8)}")
+    if not options["wait"]:
+        if session.json:
+            print_json(job)
+        else:
+            talk(f"Queued. Follow it: trainbox jobs wait {job['id']}")
+            click.echo(job["id"])
+        return
+    talk(f"Queued as {job['id']}.")
+    ended = follow_to_end(session, job["id"])
+    if not session.json:
+        click.echo(ended["model_id"] or ended["id"])
+    leave_with(ended)
+
+
+def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
+    params = _params_file(options["params_file"])
+    params |= {name: _value(text) for name, text in _pairs(options["params"], "-p")}
+    if options["target"] is not None:
+        params["target"] = options["target"]
+    wanted = {
+        "cpus": options["cpus"],
+        "memory_bytes": parse_size(options["memory"]),
+        "gpus": options["gpus"],
+        "timeout_s": options["timeout"],
+    }
+    body: dict[str, Any] = {
+        "task": options["task"],
+        "dataset_id": _dataset_id(session, options["data"]),
+        "params": params,
+        "priority": options["priority"],
+        "name": options["name"],
+        "labels": dict(_pairs(options["labels"], "--label")),
+        "backend": options["backend"],
+        "resources": {name: value for name, value in wanted.items() if value is not None},
+    }
+    return {name: value for name, value in body.items() if value not in (None, {}, "")}
+
+
+def _dataset_id(session: Session, given: str | None) -> str | None:
+    if given is None:
+        return None
+    if Path(given).is_file():
+        made = upload(session, Path(given))
+        talk(f"Uploaded {given} as {made['id']}.")
+        return str(made["id"])
+    return str(session.client.get(f"/v1/datasets/{segment(given)}")["id"])
+
+
+def _params_file(file: Any) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        params = json.load(file)
+    except ValueError as error:
+        raise CliError(f"{file.name} is not JSON: {error}.", Exit.USAGE) from None
+    if not isinstance(params, dict):
+        raise CliError(f"{file.name} is not a JSON object.", Exit.USAGE)
+    return params
+
+
+def _pairs(given: tuple[str, ...], option: str) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in given]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise CliError(f"{option} takes NAME=VALUE, not {name!r}.", Exit.USAGE)
+    return [(name, value) for name, _, value in pairs]
+
+
+def _value(text: str) -> Any:
+    """Return JSON where it is JSON, the text itself elsewhere."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def parse_size(text: str | None) -> int | None:
+    """Return bytes from ``512MiB``, ``2G`` or a plain number; units are binary.
+
+    Raises:
+        CliError: not a size.
+    """
+    if text is None:
+        return None
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise CliError(f"{text!r} is not a size such as 2GiB.", Exit.USAGE)
+    power = "BKMGT".index((match[2] or "B")[0].upper())
+    return int(float(match[1]) * 1024**power)
