@@ -1,4 +1,4 @@
-"""Copies of the database: made aside, checked, synced, then renamed; only then are old ones dropped."""
+"""Copies of the database: made aside, checked, synced, renamed; only then are old ones dropped."""
 
 from __future__ import annotations
 

@@ -67,10 +67,14 @@ def open_writer(path: Path) -> sqlite3.Connection:
         for name, wanted in WRITER_PRAGMAS.items():
             connection.execute(f"PRAGMA {name} = {wanted}")
         for name, wanted in WRITER_PRAGMAS.items():
-            taken = connection.execute(f"PRAGMA {name}").fetchone()[0]
-            if taken != wanted:
-                raise StoreError(path, f"SQLite did not take {name} = {wanted}; it says {taken}")
+            require_taken(path, name, wanted, connection.execute(f"PRAGMA {name}").fetchone()[0])
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def require_taken(path: Path, name: str, wanted: str | int, taken: object) -> None:
+    """Raise StoreError unless SQLite reports the setting it was given."""
+    if taken != wanted:
+        raise StoreError(path, f"SQLite did not take {name} = {wanted}; it says {taken}")

@@ -20,6 +20,11 @@ MOST_METRICS = 256
 """Names that a job's summary keeps; a guest that invents more is not remembered for them."""
 LONGEST_NAME = 200
 
+OFFSET_SQL = (
+    "SELECT a.events_offset FROM attempts AS a JOIN steps AS s ON s.attempt_id = a.id"  # noqa: S608
+    f" WHERE a.id = ? AND s.id = ? AND a.{LIVE}"
+)
+
 
 class StaleOffset(ValueError):
     """The caller's record of the step is older than the events it already stored; a bug."""
@@ -37,11 +42,7 @@ def append(
     Raises:
         StaleOffset: ``step.events_offset`` is not where the stored events end.
     """
-    row = tx.one(
-        "SELECT a.events_offset FROM attempts AS a JOIN steps AS s ON s.attempt_id = a.id"
-        f" WHERE a.id = ? AND s.id = ? AND a.{LIVE}",
-        (step.attempt_id, step.id),
-    )
+    row = tx.one(OFFSET_SQL, (step.attempt_id, step.id))
     if row is None:
         return False
     stored = row["events_offset"]

@@ -121,7 +121,9 @@ class JobStore:
         states.require(before, State.SUCCEEDED)
         told = outcome or Outcome()
         return await self._writer.write(
-            lambda tx: succeeding.succeed(tx, step, before, artifacts, model, told)
+            lambda tx: succeeding.succeed(
+                tx, step, before, artifacts=artifacts, model=model, outcome=told
+            )
         )
 
     async def explain_wait(self, step_id: str, code: str, sentence: str) -> None:

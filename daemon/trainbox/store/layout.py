@@ -26,23 +26,23 @@ class Layout:
     root: Path
 
     @property
-    def database(self) -> Path:
+    def database(self) -> Path:  # noqa: D102 - the class says it
         return self.root / "trainbox.db"
 
     @property
-    def marker(self) -> Path:
+    def marker(self) -> Path:  # noqa: D102 - the class says it
         return self.root / "instance.json"
 
     @property
-    def lock(self) -> Path:
+    def lock(self) -> Path:  # noqa: D102 - the class says it
         return self.root / "trainbox.lock"
 
     @property
-    def clean(self) -> Path:
+    def clean(self) -> Path:  # noqa: D102 - the class says it
         return self.root / "clean-stop"
 
     @property
-    def backups(self) -> Path:
+    def backups(self) -> Path:  # noqa: D102 - the class says it
         return self.root / "backups"
 
     def sidecars(self) -> tuple[Path, Path]:

@@ -17,7 +17,7 @@ class DirectoryLock:
     """
 
     def __init__(self, path: Path) -> None:
-        # Not inherited by children (PEP 446), so a sandbox that outlives the daemon does not hold it.
+        # Not inherited by children (PEP 446): a sandbox that outlives the daemon does not hold it.
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

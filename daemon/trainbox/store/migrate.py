@@ -1,11 +1,11 @@
-"""From any schema ever released to the newest: a backup first, then all steps in one transaction."""
+"""From any released schema to the newest: a backup first, then all steps in one transaction."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,45 +19,59 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEAD = "0001"
-"""The newest schema; a test holds it equal to the newest file under ``migrations/versions``."""
+
+@dataclass(frozen=True)
+class Migrations:
+    """A folder of Alembic steps and the schema the last of them leads to."""
+
+    folder: Path
+    head: str
 
 
-def bring_up_to_date(layout: Layout, version: str) -> Path | None:
+BUNDLED = Migrations(Path(__file__).with_name("migrations"), "0001")
+"""What this trainbox ships; a test holds the number equal to the newest file."""
+
+
+def bring_up_to_date(layout: Layout, version: str, migrations: Migrations = BUNDLED) -> Path | None:
     """Migrate an existing database if it is older; return the backup made before that.
 
     Args:
         layout: the state directory.
         version: of this trainbox, noted in the database.
+        migrations: the steps.
 
     Raises:
         StoreError: the schema is newer than this trainbox, or a step failed and nothing changed.
     """
     current, written_by = _identity(layout.database)
-    if current == HEAD:
+    if current == migrations.head:
         return None
-    if not _is_known(current):
+    if not current:
+        raise StoreError(layout.database, "it does not say which schema it has", layout.way_back())
+    if current not in _revisions(migrations):
         raise StoreError(
             layout.database,
-            f"its schema {current or '(none)'} was written by trainbox {written_by or 'unknown'},"
-            f" which is newer than this one ({version}, schema {HEAD})",
-            f"Start trainbox {written_by or 'of that version'} or newer; nothing was changed."
+            f"its schema {current} was written by trainbox {written_by or 'unknown'}, which is"
+            f" newer than this one (trainbox {version}, schema {migrations.head})",
+            f"Nothing was changed. Install trainbox {written_by or 'of that version'} or newer."
             f" {layout.way_back()}",
         )
-    backup = back_up(layout, f"before-{HEAD}")
-    log.info("schema %s -> %s, backup %s", current, HEAD, backup)
+    backup = back_up(layout, f"before-{migrations.head}")
+    log.info("schema %s -> %s, backup %s", current, migrations.head, backup)
     try:
-        upgrade(layout.database, version)
+        upgrade(layout.database, version, migrations)
     except Exception as error:
+        # Whatever a step raises, the operator needs the same sentence.
         raise StoreError(
             layout.database,
-            f"the migration from schema {current} to {HEAD} failed and was rolled back: {error}",
-            layout.way_back(),
+            f"the migration from schema {current} to {migrations.head} failed: {error}",
+            f"It was rolled back, so trainbox {written_by} still runs on it. A copy from before is"
+            f" {backup}.",
         ) from error
     return backup
 
 
-def upgrade(database: Path, version: str) -> None:
+def upgrade(database: Path, version: str, migrations: Migrations = BUNDLED) -> None:
     """Run every missing step in one transaction, together with the version they lead to."""
     from alembic import command
     from sqlalchemy import create_engine
@@ -70,10 +84,10 @@ def upgrade(database: Path, version: str) -> None:
 
     engine = create_engine("sqlite://", creator=creator, poolclass=NullPool)
     with engine.connect() as connection:
-        # Off while tables are rebuilt, as https://sqlite.org/lang_altertable.html tells; checked after.
+        # Off while tables are rebuilt (https://sqlite.org/lang_altertable.html); checked after.
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
         connection.exec_driver_sql("BEGIN EXCLUSIVE")
-        config = _config()
+        config = _config(migrations)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         if wrong := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
@@ -104,18 +118,17 @@ def _scalar(connection: sqlite3.Connection, sql: str) -> str:
     return str(row[0]) if row else ""
 
 
-def _is_known(revision: str) -> bool:
+def _revisions(migrations: Migrations) -> set[str]:
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory.from_config(_config())
-    return revision in {script.revision for script in scripts.walk_revisions()}
+    scripts = ScriptDirectory.from_config(_config(migrations))
+    return {script.revision for script in scripts.walk_revisions()}
 
 
-def _config() -> Config:
+def _config(migrations: Migrations) -> Config:
     from alembic.config import Config
 
     config = Config()
-    folder = Path(__file__).with_name("migrations")
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.set_main_option("path_separator", os.pathsep and "os")
+    config.set_main_option("script_location", str(migrations.folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
     return config

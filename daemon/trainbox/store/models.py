@@ -38,7 +38,7 @@ class ModelStore:
     async def find(
         self, name: str, version: int | None = None, alias: str | None = None
     ) -> ModelView | None:
-        """Return the version of a name that is asked for, or that an alias points at, or the newest."""
+        """Return a name's version that is asked for or aliased; without either the newest."""
         conditions = [col(ModelRow.name) == name]
         if version is not None:
             conditions.append(col(ModelRow.version) == version)

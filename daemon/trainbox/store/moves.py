@@ -15,7 +15,13 @@ from trainbox.store.tables import LIVE, AttemptRow
 from trainbox.store.times import micros
 from trainbox.store.transaction import Transaction
 from trainbox.store.triggers import RETRIED
-from trainbox.store.views import ACTIVE_STEPS_OF_JOB_SQL, ONE_STEP_SQL, Record, step_record
+from trainbox.store.views import (
+    ACTIVE_STEPS_OF_JOB_SQL,
+    AFTER_DONE,
+    ONE_STEP_SQL,
+    Record,
+    step_record,
+)
 from trainbox_sdk.errors import Conflict, NotFound
 from trainbox_sdk.jobs import State
 
@@ -23,20 +29,18 @@ UPSTREAM = "upstream"
 """Reason code of a step that was cancelled because another step of its job did not succeed."""
 CANCELLED = "cancelled"
 
-BEGIN_SQL = """
-UPDATE steps
+BEGIN_SQL = f"""
+UPDATE steps AS s
    SET state = 'preparing', attempt = attempt + 1, attempt_id = :attempt_id,
        reason_code = '', reason = ''
  WHERE id = :step_id AND state = 'queued' AND cancel_requested = 0
-   AND NOT EXISTS (
-       SELECT 1 FROM json_each(steps.needs) AS need
-         JOIN steps AS p ON p.job_id = steps.job_id AND p.name = need.value
-        WHERE p.state <> 'succeeded')
-"""
+   AND {AFTER_DONE}
+"""  # noqa: S608 - a constant
 MOVE_STEP_SQL = """
 UPDATE steps SET state = :after, reason_code = :reason_code, reason = :reason
  WHERE id = :step_id AND state = :before AND attempt_id IS :attempt_id
 """
+# MAX below: a wall clock set back must not give a negative duration.
 MOVE_ATTEMPT_SQL = """
 UPDATE attempts
    SET state = :after, reason_code = :reason_code, reason = :reason,
@@ -48,13 +52,15 @@ UPDATE attempts
        finished_at = CASE WHEN :terminal THEN MAX(:now, COALESCE(started_at, created_at)) END
  WHERE id = :attempt_id
 """
-# A wall clock set back must not give a negative duration, hence MAX.
+MARK_SQL = (
+    f"UPDATE steps SET cancel_requested = 1 WHERE job_id = ? AND {LIVE} AND cancel_requested = 0"  # noqa: S608
+)
 JOB_SQL = """
 UPDATE jobs
    SET state = :state, reason_code = :reason_code, reason = :reason,
        progress = MAX(progress, :progress),
        eta_s = CASE WHEN :state = 'running' THEN eta_s END,
-       started_at = CASE WHEN :state = 'running' THEN COALESCE(started_at, :now) ELSE started_at END,
+       started_at = COALESCE(started_at, CASE WHEN :state = 'running' THEN :now END),
        finished_at = CASE WHEN :terminal THEN MAX(:now, COALESCE(started_at, created_at)) END
  WHERE id = :id
 """
@@ -63,7 +69,7 @@ UPDATE jobs
 def begin_attempt(
     tx: Transaction, step_id: str, *, deadline_at: int | None, environment_ref: str
 ) -> StepRecord | None:
-    """Move a queued step to preparing with a new attempt; None where it may not start (any more)."""
+    """Move a queued step to preparing with a new attempt; None where it may not start."""
     attempt_id = new_id("att")
     if not tx.changed(BEGIN_SQL, {"attempt_id": attempt_id, "step_id": step_id}):
         return None
@@ -140,10 +146,7 @@ def cancel(tx: Transaction, job_id: str, who: str) -> list[StepRecord]:
     tx.audit(who, "job.cancel", job_id)
     reason = f"cancelled by {who}"
     queued = _cancel_queued(tx, job_id, (CANCELLED, reason))
-    marked = tx.execute(
-        f"UPDATE steps SET cancel_requested = 1 WHERE job_id = ? AND {LIVE} AND cancel_requested = 0",
-        (job_id,),
-    ).rowcount
+    marked = tx.execute(MARK_SQL, (job_id,)).rowcount
     if marked:
         tx.event(job_id, "message", {"text": f"cancel asked for by {who}", "level": "info"})
     for step_id in queued:

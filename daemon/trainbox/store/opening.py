@@ -1,7 +1,7 @@
 """Opening a state directory: everything is looked at before anything is written.
 
-A database that should be there and is missing, empty, cut, foreign or damaged is an error with a way
-out, never a reason to begin a new one: an empty queue that looks healthy would be the worst loss.
+A database that should be there and is missing, empty, cut, foreign or damaged is an error with a
+way out, never a reason to begin a new one: an empty queue that looks healthy is the worst loss.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _expected_instance(layout: Layout) -> str:
         raise StoreError(
             layout.marker,
             "this file should name the instance and is unreadable",
-            f"If {layout.database} is there, remove the file: it is written anew from the database.",
+            f"If {layout.database} is there, remove this file: it is written anew from it.",
         ) from error
 
 

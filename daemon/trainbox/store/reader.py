@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from trainbox.store.connections import READER_PRAGMAS
-from trainbox.store.errors import StoreError
+from trainbox.store.connections import READER_PRAGMAS, require_taken
 from trainbox_sdk.errors import Unavailable
 
 POOL = 4
@@ -38,7 +37,7 @@ class Reader:
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
         )
-        event.listen(self._engine.sync_engine, "connect", _configure)
+        event.listen(self._engine.sync_engine, "connect", lambda raw, _: _configure(raw, path))
         event.listen(self._engine.sync_engine, "begin", _begin)
 
     @asynccontextmanager
@@ -62,14 +61,13 @@ class Reader:
         await asyncio.shield(self._engine.dispose())
 
 
-def _configure(connection: DBAPIConnection, _: object) -> None:
+def _configure(connection: DBAPIConnection, path: Path) -> None:
     cursor = connection.cursor()
     for name, wanted in READER_PRAGMAS.items():
         cursor.execute(f"PRAGMA {name} = {wanted}")
         cursor.execute(f"PRAGMA {name}")
         (taken,) = cursor.fetchone() or (None,)
-        if taken != wanted:
-            raise StoreError(Path(), f"SQLite did not take {name} = {wanted}; it says {taken}")
+        require_taken(path, name, wanted, taken)
     cursor.close()
 
 

@@ -83,7 +83,7 @@ def prepare(new: NewJob, note: str) -> Submission:
     now = now_micros()
     ids = [new_id("stp") for _ in new.steps]
     steps = [
-        _step_values(new.id, position, step_id, plan, now)
+        _step_values(new, position, step_id, plan, now)
         for position, (step_id, plan) in enumerate(zip(ids, new.steps, strict=True))
     ]
     return Submission(new, note, _job_values(new, now), steps, _view(new, ids, now))
@@ -131,12 +131,13 @@ def _job_values(new: NewJob, now: int) -> dict[str, Any]:
 
 
 def _step_values(
-    job_id: str, position: int, step_id: str, plan: StepPlan, now: int
+    new: NewJob, position: int, step_id: str, plan: StepPlan, now: int
 ) -> dict[str, Any]:
     return {
         "id": step_id,
-        "job_id": job_id,
+        "job_id": new.id,
         "position": position,
+        "priority": new.spec.priority,
         "name": plan.name,
         "plan": codec.dump_plan(plan),
         "needs": codec.dump(plan.after),

@@ -19,6 +19,7 @@ def succeed(
     tx: Transaction,
     step: StepRecord,
     before: State,
+    *,
     artifacts: Sequence[NewArtifact],
     model: NewModel | None,
     outcome: Outcome,

@@ -1,7 +1,7 @@
 """The rows, one class per table; nothing outside the store sees them.
 
-STRICT tables, times as integer UTC microseconds, order by ``seq`` and never by a clock. JSON is kept
-as text: the daemon reads it whole or not at all. ``triggers`` adds what a table cannot say.
+STRICT tables, times as integer UTC microseconds, order by ``seq`` and never by a clock. JSON is
+kept as text: the daemon reads it whole or not at all. ``triggers`` adds what a table cannot say.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ class JobRow(Row, table=True):
 class StepRow(Row, table=True):
     """A step; moved by compare-and-set on ``(state, attempt_id)`` and by nothing else.
 
-    ``attempt`` counts the attempts so far; ``retries`` is the one door out of a terminal state.
+    ``attempt`` counts the attempts so far; ``retries`` is the one door out of a terminal state;
+    ``priority`` is the job's, here for the index of what waits.
     """
 
     __tablename__ = "steps"
@@ -155,12 +156,14 @@ class StepRow(Row, table=True):
             name="active_has_attempt",
         ),
         Index("steps_live", "state", "seq", sqlite_where=text(LIVE)),
+        Index("steps_waiting", text("priority DESC"), "seq", sqlite_where=text("state = 'queued'")),
     )
 
     seq: int | None = _seq()
     id: str = _text(unique=True)
     job_id: str = _text(ForeignKey("jobs.id"))
     position: int = _integer()
+    priority: int = _integer()
     name: str = _text()
     plan: str = _text()
     needs: str = _text()

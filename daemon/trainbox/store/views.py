@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from trainbox.store import codec
 from trainbox.store.records import StepRecord
 from trainbox.store.tables import (
+    LIVE,
     ArtifactRow,
     AttemptRow,
     DatasetRow,
     EventRow,
     JobRow,
-    LIVE,
     ModelRow,
     StepRow,
 )
@@ -28,26 +28,28 @@ class Record(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-STEP_SQL = """
-SELECT s.id, s.job_id, s.plan, s.state, s.reason_code, s.attempt, s.attempt_id,
-       s.cancel_requested, s.queued_at,
-       j.task, j.name AS job_name, j.owner, j.dataset_id, j.resources, j.backend, j.priority,
-       a.events_offset, a.deadline_at, a.started_at, a.environment_ref,
-       NOT EXISTS (
-           SELECT 1 FROM json_each(s.needs) AS need
-             JOIN steps AS p ON p.job_id = s.job_id AND p.name = need.value
-            WHERE p.state <> 'succeeded'
-       ) AS after_done
+AFTER_DONE = """
+NOT EXISTS (
+    SELECT 1 FROM json_each(s.needs) AS need
+      JOIN steps AS p ON p.job_id = s.job_id AND p.name = need.value
+     WHERE p.state <> 'succeeded')
+"""
+STEP_SQL = f"""
+SELECT s.id, s.job_id, s.plan, s.state, s.reason_code, s.attempt, s.attempt_id, s.priority,
+       s.cancel_requested, s.queued_at, {AFTER_DONE} AS after_done,
+       j.task, j.name AS job_name, j.owner, j.dataset_id, j.resources, j.backend,
+       a.events_offset, a.deadline_at, a.started_at, a.environment_ref
   FROM steps AS s
   JOIN jobs AS j ON j.id = s.job_id
   LEFT JOIN attempts AS a ON a.id = s.attempt_id
-"""
+"""  # noqa: S608 - constants
 ONE_STEP_SQL = f"{STEP_SQL} WHERE s.id = :id"
 LIVE_STEPS_SQL = f"{STEP_SQL} WHERE s.{LIVE} ORDER BY s.seq"
 ACTIVE_STEPS_SQL = f"{STEP_SQL} WHERE s.{LIVE} AND s.state <> 'queued' ORDER BY s.seq"
+# Walks the index of waiting steps and stops at the limit, however many wait.
 QUEUED_STEPS_SQL = (
-    f"SELECT * FROM ({STEP_SQL} WHERE s.state = 'queued' ORDER BY j.priority DESC, s.seq)"
-    " WHERE after_done LIMIT :limit"
+    f"{STEP_SQL} WHERE s.state = 'queued' AND {AFTER_DONE}"
+    " ORDER BY s.priority DESC, s.seq LIMIT :limit"
 )
 ACTIVE_STEPS_OF_JOB_SQL = (
     f"{STEP_SQL} WHERE s.job_id = :job_id AND s.{LIVE} AND s.state <> 'queued' ORDER BY s.seq"

@@ -1,8 +1,8 @@
 """The one writer: a thread with the only read-write connection, and commits in groups.
 
-Callers hand in closures; what waits is run in one BEGIN IMMEDIATE ... COMMIT, each closure under its
-own SAVEPOINT, so that many callers share one fsync and one caller's error is its own. A caller is
-answered after the COMMIT returned, which with synchronous=FULL is after the disk has it.
+Callers hand in closures; what waits is run in one BEGIN IMMEDIATE ... COMMIT, each closure under
+its own SAVEPOINT, so that many callers share one fsync and one caller's error is its own. A caller
+is answered after the COMMIT returned, which with synchronous=FULL is after the disk has it.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Writer:
         self._connection.execute("SAVEPOINT caller")
         try:
             result = request.work(transaction)
-        except Exception as error:  # noqa: BLE001 - a caller's error, handed to that caller
+        except Exception as error:  # handed to its caller
             if spoils_the_group(error) or not self._connection.in_transaction:
                 raise
             self._connection.execute("ROLLBACK TO caller")

@@ -141,6 +141,7 @@ CREATE TABLE steps (
     id TEXT NOT NULL,
     job_id TEXT NOT NULL,
     position INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
     name TEXT NOT NULL,
     "plan" TEXT NOT NULL,
     needs TEXT NOT NULL,
@@ -162,6 +163,9 @@ CREATE TABLE steps (
 """,
     """\
 CREATE INDEX steps_live ON steps (state, seq) WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'interrupted')
+""",
+    """\
+CREATE INDEX steps_waiting ON steps (priority DESC, seq) WHERE state = 'queued'
 """,
     """\
 CREATE TABLE attempts (

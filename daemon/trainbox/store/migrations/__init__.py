@@ -1,0 +1,1 @@
+"""Steps from schema to schema, run by :mod:`trainbox.store.migrate` and by nothing else."""
