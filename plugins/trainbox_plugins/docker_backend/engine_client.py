@@ -200,6 +200,9 @@ class DockerEngine:
         )
         return _image_of_import(answer)
 
+    async def image_pull(self, reference: str, *, deadline_s: float = 3600.0) -> None:
+        await self._call(lambda client: client.pull(reference), deadline_s)
+
     async def image_tag(self, reference: str, repository: str, tag: str) -> None:
         await self._call(lambda client: client.tag(reference, repository, tag))
 

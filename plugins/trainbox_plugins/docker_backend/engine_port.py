@@ -158,6 +158,13 @@ class EnginePort(Protocol):
         ``changes`` are Dockerfile instructions such as ``ENV A=b`` or ``LABEL a=b``.
         """
 
+    async def image_pull(self, reference: str, *, deadline_s: float = 3600.0) -> None:
+        """Fetch an image from its registry: only ever a base that the admin named.
+
+        Raises:
+            EngineRefused: no such image, or the registry did not let us.
+        """
+
     async def image_tag(self, reference: str, repository: str, tag: str) -> None:
         """Give an image a name."""
 

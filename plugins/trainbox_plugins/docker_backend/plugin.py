@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trainbox_plugins.docker_backend.backend import DockerBackend
 from trainbox_plugins.docker_backend.config import Config as DockerConfig
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
-from trainbox_plugins.docker_backend.images import ImageBuilder
+from trainbox_plugins.docker_backend.images import ImageBuilder, ImageSettings
 from trainbox_sdk import hookimpl
 from trainbox_sdk.backends import SandboxBackend
 
@@ -34,5 +34,5 @@ class Plugin:
             deadline_s=config.call_deadline_s,
             start_deadline_s=config.start_deadline_s,
         )
-        seccomp = config.seccomp_profile.read_text() if config.seccomp_profile else ""
-        return [DockerBackend(engine, config, ImageBuilder(engine), seccomp)]
+        images = ImageBuilder(engine, ImageSettings(registry_base=config.registry_base))
+        return [DockerBackend(engine, config, images)]

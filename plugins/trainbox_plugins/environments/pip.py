@@ -73,23 +73,31 @@ _CAUSES = (
 )
 
 
-def pip_command() -> list[str]:
-    """Return how to run pip here: the daemon's own, else the one that Python carries.
+def pip_package() -> Path:
+    """Return pip itself, the daemon's own or the one that Python carries: a folder or a wheel.
+
+    Either can be run by any Python: ``python <folder or wheel>/pip``.
 
     Raises:
         BackendRejected: neither exists.
     """
-    if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-I", "-m", "pip"]
+    spec = importlib.util.find_spec("pip")
+    if spec is not None and spec.origin:
+        return Path(spec.origin).parent
     bundled = sorted(_bundled_wheels())
     if bundled:
-        return [sys.executable, "-I", str(bundled[-1] / "pip")]
+        return bundled[-1]
     raise BackendRejected(
         f"{sys.executable} has no pip, which environments are built with",
         code="pip_missing",
         hint="run it with -m ensurepip, or install your distribution's python3-pip and "
         "python3-venv packages",
     )
+
+
+def _pip_command() -> list[str]:
+    package = pip_package()
+    return [sys.executable, "-I", str(package / "pip" if package.suffix == ".whl" else package)]
 
 
 def _bundled_wheels() -> list[Path]:
@@ -110,7 +118,7 @@ def run_pip(arguments: Sequence[str], *, doing: str, line: PipLine | None = None
     Raises:
         BackendRejected: with a code, what happened and how to fix it.
     """
-    command = [*pip_command(), "--no-input", "--disable-pip-version-check", *arguments]
+    command = [*_pip_command(), "--no-input", "--disable-pip-version-check", *arguments]
     said: list[str] = []
     with subprocess.Popen(
         command,

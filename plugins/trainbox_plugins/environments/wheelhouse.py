@@ -151,9 +151,9 @@ class _Told:
 
     def __call__(self, line: str) -> None:
         word, _, rest = line.strip().partition(" ")
-        if word == "Collecting":
+        if word in ("Collecting", "Processing"):  # from an index, from a directory
             self._seen += 1
-            package = rest.split("==")[0]
+            package = rest.rpartition("/")[2].split("==")[0].split("-")[0]
             fraction = min(0.99, (self._seen - 1) / self._total)
             self._report(fraction, f"downloading {package} ({self._seen} of {self._total})")
 
