@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from trainbox_plugins.docker_backend import seccomp
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_port import (
@@ -58,18 +59,15 @@ class DockerBackend:
         engine: the port to it; this object owns it from now on.
         config: the admin's settings.
         builder: makes environment images.
-        seccomp: text of the profile in ``config.seccomp_profile``.
     """
 
     name = "docker"
 
-    def __init__(
-        self, engine: EnginePort, config: Config, builder: EnvironmentBuilder, seccomp: str = ""
-    ) -> None:
+    def __init__(self, engine: EnginePort, config: Config, builder: EnvironmentBuilder) -> None:
         self._engine = engine
         self._config = config
         self._builder = builder
-        self._confinement = _confinement(config, seccomp)
+        self._confinement = _confinement(config)
         self._measuring = CallThreads(2, "docker-measure")
         self._gpu_choice = asyncio.Lock()
         self._capacity: Capacity | None = None
@@ -303,13 +301,13 @@ def _capacity(config: Config, info: Json) -> Capacity:
     )
 
 
-def _confinement(config: Config, seccomp: str) -> Confinement:
+def _confinement(config: Config) -> Confinement:
     """A daemon that is not root runs guests as itself, so that both can write the directories."""
     root = os.geteuid() == 0
     return Confinement(
         uid=config.sandbox_uid if root else os.getuid(),
         gid=config.sandbox_gid if root else os.getgid(),
-        seccomp=seccomp,
+        seccomp=seccomp.profile(config),
         runtime=config.runtime or "",
         cgroup_parent=config.cgroup_parent or "",
     )

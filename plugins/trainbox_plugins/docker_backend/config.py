@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,8 @@ class Config(BaseModel):
         memory_bytes: memory to give out; None for all of the engine's but ``reserve_memory_bytes``.
         gpu_devices: device ids to give out, one sandbox per device; none by default.
         runtime: OCI runtime the engine knows, such as ``runsc``; None for the engine's default.
-        seccomp_profile: path of a seccomp profile; None for the engine's default, which is one.
+        seccomp_profile: ``own`` for the allow-list that comes with this backend, ``engine`` for the
+            engine's default, or the path of a profile.
         sandbox_uid, sandbox_gid: who the guest is when the daemon is root. Another daemon runs its
             guests as itself, so that both can write the step's directories.
         cgroup_parent: cgroup under which all sandboxes lie, so that one limit can hold them all.
@@ -44,7 +45,7 @@ class Config(BaseModel):
     reserve_memory_bytes: Annotated[int, Field(ge=0)] = 1024**3
     gpu_devices: tuple[str, ...] = ()
     runtime: str | None = None
-    seccomp_profile: Path | None = None
+    seccomp_profile: Literal["own", "engine"] | Path = "own"
     sandbox_uid: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
     sandbox_gid: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
     cgroup_parent: str | None = None

@@ -39,13 +39,17 @@ class DiskUse:
 
 
 def disk_use(roots: tuple[Path, ...], *, limit_bytes: int, limit_entries: int) -> DiskUse:
-    """Add up what lies under ``roots``, stopping as soon as a limit is passed."""
+    """Add up files and directories with what lies under them, until a limit is passed."""
     count = _Count(limit_bytes, limit_entries)
     for root in roots:
         try:
+            info = os.lstat(root)
+            if not stat.S_ISDIR(info.st_mode):
+                count.bytes += info.st_blocks * BLOCK
+                continue
             fd = os.open(root, _DIRECTORY)
         except OSError:
-            continue  # gone, or replaced by something that is no directory: nothing to count
+            continue  # gone: nothing to count
         count.walk(fd)
     return DiskUse(count.bytes, count.entries, not count.over)
 

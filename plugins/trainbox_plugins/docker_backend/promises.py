@@ -60,8 +60,10 @@ def _seccomp(info: Mapping[str, Any], config: Config) -> Promise:
     seccomp = next((option for option in options if "name=seccomp" in option), None)
     if seccomp is None:
         return Promise("seccomp", Level.NONE, "the engine was built or started without seccomp")
-    if config.seccomp_profile is not None:
-        return Promise("seccomp", Level.ENFORCED, f"profile {config.seccomp_profile}")
+    if config.seccomp_profile == "own":
+        return Promise("seccomp", Level.ENFORCED, "an allow-list of what training code needs")
+    if config.seccomp_profile != "engine":
+        return Promise("seccomp", Level.ENFORCED, f"the admin's profile {config.seccomp_profile}")
     if "unconfined" in seccomp:
         return Promise("seccomp", Level.NONE, "the engine's default profile is unconfined")
     if _major(info) < _IO_URING_BLOCKED:

@@ -148,7 +148,7 @@ class Running:
         limit, paths = self._spec.limits.output_bytes, self._spec.paths
 
         def measure() -> DiskUse:
-            roots = (paths.output, paths.scratch)
+            roots = (paths.output, paths.scratch, paths.events)
             return disk_use(roots, limit_bytes=limit, limit_entries=self._config.max_files)
 
         try:
