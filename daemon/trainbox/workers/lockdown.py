@@ -1,0 +1,54 @@
+"""What a worker takes from itself before it looks at a single hostile byte."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import trainbox
+import trainbox_guest
+from trainbox_guest import confine
+from trainbox_guest.confine import privileges
+
+HEADROOM = 2
+"""Times the planned memory the kernel lets a worker have: allocators hold more than is used."""
+
+REQUIRED = (confine.LIMITS, confine.PRIVILEGES)
+"""Layers every Linux gives; a worker that lacks one of them does not start."""
+
+
+def lock_down(
+    *,
+    write: tuple[Path, ...],
+    memory_bytes: int,
+    file_bytes: int,
+    open_files: int,
+    cpu_s: int | None,
+) -> confine.Report:
+    """Confine this process, which must still have one thread: call it before heavy imports.
+
+    Network, files, privileges and system calls go as far as the host allows; the report says how
+    far. Memory is held by RLIMIT_DATA (setrlimit(2)), not RLIMIT_AS: what counts is memory that can
+    be written, not the sparse address space that allocators and thread stacks reserve. The engine
+    in the worker plans within ``memory_bytes``; the kernel's limit stands behind it, for what an
+    engine does not count.
+
+    Raises:
+        confine.ConfinementError: a layer of :data:`REQUIRED` does not hold.
+    """
+    privileges.die_with_parent()
+    packages = (Path(package.__file__ or "").parent for package in (trainbox, trainbox_guest))
+    policy = confine.Policy(
+        read=(*confine.python_paths(), *map(str, packages)),
+        write=tuple(map(str, write)),
+        tmp_bytes=1024**2,
+        shm_bytes=1024**2,
+        open_files=open_files,
+        file_bytes=file_bytes,
+        cpu_s=cpu_s,
+        require=REQUIRED,
+    )
+    report = confine.apply(policy)
+    hard = HEADROOM * memory_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    return report

@@ -1,0 +1,119 @@
+"""The types a text may have, as data: a regular expression and a cast each, and both must hold.
+
+DuckDB's casts alone would read ``1_000``, ``0x10`` or ``epoch`` in ways nobody meant. The patterns
+are written in what RE2 (https://github.com/google/re2/wiki/Syntax) and Python's ``re`` share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from trainbox.workers.staging import literal
+
+ColumnType = Literal["number", "boolean", "string", "datetime"]
+
+GAPS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+"""Texts that mean "missing", quoted or not, with or without blanks around them."""
+
+BLANKS = " \t\r\n"
+
+_INTEGER = r"[+-]?(0|[1-9][0-9]*)"
+_EXPONENT = r"([eE][+-]?[0-9]+)?"
+_NUMBER = rf"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+){_EXPONENT}"
+_COMMA = rf"[+-]?(0|[1-9][0-9]*)(,[0-9]+)?{_EXPONENT}"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_ZONE = r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+_STAMP = rf"{_DATE}([T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]+)?)?({_ZONE})?)?"
+
+_STAMP_CAST = r"TRY_CAST(regexp_replace(trim(@, E' \t\r\n'), ' ([+Z-])', '\1') AS TIMESTAMPTZ)"
+_COMMA_CAST = "TRY_CAST(replace(@, ',', '.') AS DOUBLE)"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One type a text may have.
+
+    Attributes:
+        pattern: what the text, without blanks around it, matches whole.
+        cast: SQL over ``@``, the text with its blanks: the value, NULL where there is none.
+        holds: SQL over ``@``: what else is true of the value.
+    """
+
+    name: str
+    type: ColumnType
+    sql_type: str
+    pattern: str
+    cast: str
+    holds: str = ""
+
+    @cached_property
+    def matcher(self) -> re.Pattern[str]:
+        """The pattern, for Python."""
+        return re.compile(self.pattern)
+
+    def test(self, column: str) -> str:
+        """Return SQL that says whether a present value has this type."""
+        holds = (self.holds or f"{self.cast} IS NOT NULL").replace("@", column)
+        return f"({matches(column, self.pattern)} AND coalesce({holds}, false))"
+
+
+def matches(column: str, pattern: str) -> str:
+    """Return SQL that matches a text, without blanks around it, whole."""
+    return f"regexp_full_match({trimmed(column)}, {literal(pattern)})"
+
+
+def trimmed(column: str) -> str:
+    """Return SQL that takes the blanks off."""
+    return f"trim({column}, E' \\t\\r\\n')"
+
+
+INTEGER = Rule("integer", "number", "BIGINT", _INTEGER, "TRY_CAST(@ AS BIGINT)")
+NUMBER = Rule(
+    "number",
+    "number",
+    "DOUBLE",
+    _NUMBER,
+    "TRY_CAST(@ AS DOUBLE)",
+    "isfinite(TRY_CAST(@ AS DOUBLE))",
+)
+COMMA = Rule("comma", "number", "DOUBLE", _COMMA, _COMMA_CAST, f"isfinite({_COMMA_CAST})")
+DATE = Rule("date", "datetime", "DATE", _DATE, "TRY_CAST(@ AS DATE)")
+STAMP = Rule(
+    "stamp",
+    "datetime",
+    "TIMESTAMP",
+    _STAMP,
+    f"CAST(timezone('UTC', {_STAMP_CAST}) AS TIMESTAMP)",
+)
+BOOLEAN = Rule(
+    "boolean",
+    "boolean",
+    "BOOLEAN",
+    "([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])",
+    "TRY_CAST(trim(@, E' \\t\\r\\n') AS BOOLEAN)",
+)
+STRING = Rule("string", "string", "VARCHAR", ".*", "@")
+
+RULES = (BOOLEAN, INTEGER, NUMBER, COMMA, DATE, STAMP)
+"""Narrow rules stand before the wider ones of their kind: the first that all values follow wins."""
+
+HUGE_INTEGER, FRACTION = "huge integer", "fraction"
+THOUSANDS, ZONE, NO_ZONE = "thousands", "zone", "no zone"
+
+_ZONED = rf".*[T ].*{_ZONE}"
+
+SIGNS: Mapping[Rule, Mapping[str, str]] = {
+    NUMBER: {
+        HUGE_INTEGER: f"{matches('@', _INTEGER)} AND TRY_CAST(@ AS BIGINT) IS NULL",
+        FRACTION: f"NOT {matches('@', _INTEGER)}",
+    },
+    COMMA: {THOUSANDS: matches("@", r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")},
+    STAMP: {ZONE: matches("@", _ZONED), NO_ZONE: f"NOT {matches('@', _ZONED)}"},
+}
+"""Further counts, as SQL over ``@``, that decide between rules or are worth a warning."""
+
+OTHER_DATE = re.compile(r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}( .*)?")
