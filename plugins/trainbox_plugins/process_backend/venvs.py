@@ -96,7 +96,7 @@ class Venvs:
             report(0.6, f"installing {len(wheels.files)} packages")
             _install(interpreter.executable, environment, wheels, part)
             report(0.85, "compiling bytecode")
-            _compile(part)
+            _compile(part, target)
             report(0.95, "trying the imports")
             seconds = _try_imports(part, environment.warm_imports)
             record = _record(environment, interpreter, wheels, part, seconds)
@@ -115,8 +115,10 @@ def python_of(venv: Path) -> str:
 
 
 def read_record(venv: Path) -> VenvRecord | None:
-    """Return the record of a complete venv, or None."""
+    """Return the record of a complete venv, or None where there is none that can start."""
     try:
+        if not Path(python_of(venv)).exists():  # its base interpreter was uninstalled
+            return None
         raw = json.loads((venv / RECORD).read_text(encoding="utf-8"))
         return VenvRecord(**raw)
     except (OSError, ValueError, TypeError):
@@ -142,9 +144,11 @@ def _install(python: str, environment: Environment, wheels: Wheels, part: Path) 
     )
 
 
-def _compile(part: Path) -> None:
+def _compile(part: Path, target: Path) -> None:
     # Unchecked pycs: the interpreter trusts them without a look at the source, at any mtime.
-    arguments = ["-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash"]
+    # Tracebacks are to name the place where the venv will be, not where it was made.
+    place = ["-s", str(part), "-p", str(target)]
+    arguments = ["-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash", *place]
     site_packages = next((part / "lib").glob("python*/site-packages"))
     # Some wheels ship templates that are no valid Python; what matters is tried by the imports.
     _run([python_of(part), "-I", *arguments, str(site_packages)], "compiling", accept=(0, 1))
