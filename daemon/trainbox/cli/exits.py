@@ -79,12 +79,13 @@ class CliError(click.ClickException):
         self.where = tuple(where)
         self.next_step = next_step
         self.code = code
+        # Asked now: by the time the error is shown, click has left the context.
+        context = click.get_current_context(silent=True)
+        self._as_json = context is not None and getattr(context.obj, "json", False)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the error to stderr: as lines, or as one JSON document under ``--json``."""
-        context = click.get_current_context(silent=True)
-        wants_json = context is not None and getattr(context.obj, "json", False)
-        click.echo(self.as_json() if wants_json else self.as_text(), file=file or sys.stderr)
+        click.echo(self.as_json() if self._as_json else self.as_text(), file=file or sys.stderr)
 
     def as_text(self) -> str:
         """Return what, where and next step as lines."""

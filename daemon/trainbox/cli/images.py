@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import Coroutine, Iterator
@@ -81,6 +80,8 @@ def run_async(call: Coroutine[Any, Any, T]) -> T:
     Raises:
         CliError: whatever the call refused, with what to do.
     """
+    import asyncio
+
     from trainbox_sdk.errors import BackendRejected, NotFound, TrainboxError, ValidationFailed
 
     exits = {

@@ -27,11 +27,11 @@ def command(session: Session, host: str | None, port: int | None, state_dir: Pat
     Once it answers, its URL is printed on stdout; its log goes to stderr. Training sandboxes
     outlive it and are taken up again at the next start.
     """
-    from trainbox import app
-    from trainbox_sdk.errors import TrainboxError
-
     state_dir = state_dir.absolute() if state_dir else None
     settings = load_settings(host=host, port=port, state_dir=state_dir)
+
+    from trainbox import app
+    from trainbox_sdk.errors import TrainboxError
 
     def ready(url: str) -> None:
         if session.json:

@@ -33,6 +33,7 @@ class Session:
             from trainbox.cli.client import Client
 
             self._client = Client(self.base_url(), self.bearer())
+            click.get_current_context().call_on_close(self._client.close)
         return self._client
 
     def base_url(self) -> str:

@@ -1,0 +1,107 @@
+"""The command as a real process: imports, signals, restarts of the daemon, pipes."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("rich", "aiohttp", "httpx2", "pydantic", "asyncio", "sqlmodel", "docker", "duckdb")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["jobs", "submit", "--help"],
+        ["models", "--help"],
+        ["quickstart", "--help"],
+        ["images", "build", "--help"],
+        ["serve", "--help"],
+        ["--version"],
+    ],
+)
+def test_help_imports_nothing_heavy(args):
+    code = (
+        "import sys\nfrom trainbox.cli import main\n"
+        f"try:\n    main({args!r})\nexcept SystemExit as left:\n    assert not left.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_whole_way(spawn, daemon, table):
+    daemon.engine.autorun = True
+    process = spawn("jobs", "submit", "binclass", "--data", table, "--target", "target", "--wait")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.startswith("mdl_")
+
+
+def test_exit_codes_reach_the_shell(spawn):
+    process = spawn("jobs", "show", "nope")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (5, "")
+    assert err.startswith("Error: no job 'nope'")
+
+
+def wait_for_line(stream, wanted):
+    seen = []
+    for line in stream:
+        seen.append(line)
+        if wanted in line:
+            return seen
+    raise AssertionError(f"ended without {wanted!r}: {seen}")
+
+
+def test_ctrl_c_detaches_and_the_job_goes_on(spawn, daemon, run, job):
+    made = job()
+    process = spawn("jobs", "wait", made)
+    wait_for_line(process.stderr, "queued")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"trainbox jobs wait {made}" in err
+    assert "once more" not in err, "no terminal, no question"
+    assert run("jobs", "show", made, "--json").json()["state"] == "queued"
+
+
+def test_wait_survives_a_restart_of_the_daemon(spawn, daemon, job):
+    made = job()
+    process = spawn("jobs", "wait", made, "--json")
+    wait_for_line(process.stdout, "queued")
+    daemon.down()
+    time.sleep(0.2)
+    daemon.up()
+    daemon.do(daemon.engine.run(made))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.count('"succeeded"') == 1
+    numbers = [line.split('"seq": ')[1].split(",")[0] for line in out.splitlines()]
+    assert numbers == ["2", "3", "4", "5", "6", "7"]
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(spawn, daemon, job):
+    made = job()
+    for number in range(3000):
+        daemon.do(daemon.engine.emit(made, "message", text=f"{number} " + "x" * 200))
+    process = spawn("jobs", "events", made)
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(60)
+    err = process.stderr.read()
+    process.stdout = None
+    assert "Traceback" not in err
+    assert process.returncode in (0, 1)
+
+
+def test_serve_says_why_it_cannot_start(spawn, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    process = spawn("serve", "--state-dir", blocked / "state", "--port", "0")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "state directory" in err
+    assert "Next: " in err
