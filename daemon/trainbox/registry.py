@@ -105,7 +105,7 @@ class Registry:
         return TaskInfo(
             name=name,
             title=task.title or name,
-            description=inspect.getdoc(type(task)) or "",
+            description=inspect.cleandoc(type(task).__doc__ or ""),
             params_schema=task.Params.model_json_schema(),
             needs_dataset=task.needs_dataset,
             resources=task.resources,

@@ -149,6 +149,7 @@ def test_task_infos_publish_the_schema(loader: Any) -> None:
     assert second.params_schema["properties"]["trials"]["maximum"] == 200
     assert (second.needs_dataset, second.resources, second.plugin) == (True, Resources(), "one")
     json.dumps(second.params_schema)
+    assert first.description == ""  # not the words of the class it stems from
 
 
 # --- clashes

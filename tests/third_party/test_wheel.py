@@ -122,8 +122,13 @@ def test_the_wheel_has_our_four_packages_and_nothing_beside(built: Mapping[str, 
 
 def test_the_wheel_has_every_file_of_the_packages(built: Mapping[str, Path]) -> None:
     """Data files too: py.typed, locks, recipes, migrations, templates."""
-    listing = succeed("git", "-C", ROOT, "ls-files", "daemon", "plugins", "sandbox")
-    expected = {line.partition("/")[2] for line in listing.splitlines()}
+    folders = [ROOT / name for name in ("daemon", "plugins", "sandbox")]
+    expected = {
+        path.relative_to(folder).as_posix()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     names = wheel_names(built["trainbox"])
     assert expected - names == set()
     assert {f"{package}/py.typed" for package in OURS} <= names
