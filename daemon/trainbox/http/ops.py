@@ -8,6 +8,7 @@ from aiohttp import web
 
 from trainbox.http.state import DRAIN
 from trainbox_sdk.engine import Check, Engine, Readiness
+from trainbox_sdk.errors import TrainboxError
 
 READINESS_TIMEOUT_S = 10.0
 
@@ -41,5 +42,7 @@ async def _look(engine: Engine) -> Readiness:
         async with asyncio.timeout(READINESS_TIMEOUT_S):
             return await engine.readiness()
     except TimeoutError:
-        late = Check("engine", ok=False, detail=f"no answer within {READINESS_TIMEOUT_S:g} s")
-        return Readiness(ready=False, checks=(late,))
+        why = f"no answer within {READINESS_TIMEOUT_S:g} s"
+    except TrainboxError as error:
+        why = error.message
+    return Readiness(ready=False, checks=(Check("engine", ok=False, detail=why),))
