@@ -59,18 +59,20 @@ def prepare(folder: Path, frame: pd.DataFrame, **casts: str) -> None:
     write_parquet(frame, folder / "data.parquet", **casts)
 
 
-def spec_of(task: str, params: dict[str, Any]) -> protocol.GuestSpec:
+def spec_of(task: str, params: dict[str, Any], memory_bytes: int = 0) -> protocol.GuestSpec:
     job = {"job_id": "job_1", "dataset_digest": "sha256:ab", "dataset_name": "demo", "attempt": 1}
     entry = "trainbox_plugins.tabular.guest.main:main"
-    return protocol.GuestSpec(entry, task, {**FAST, "target": "y", **params}, job, cpus=2.0)
+    return protocol.GuestSpec(
+        entry, task, {**FAST, "target": "y", **params}, job, 2.0, memory_bytes
+    )
 
 
-def start(folder: Path, task: str, **params: Any) -> Done:
+def start(folder: Path, task: str, *, memory_bytes: int = 0, **params: Any) -> Done:
     """Run over ``folder/data.parquet``."""
     events = folder / "events.jsonl"
     main(
         Run(
-            spec_of(task, params), folder / "data.parquet", folder / "out", folder / "scratch",
+            spec_of(task, params, memory_bytes), folder / "data.parquet", folder / "out", folder / "scratch",
             Emitter(str(events)),
         )
     )  # fmt: skip

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import catboost
 import numpy as np
-import onnxruntime
 from mixed_data import mixed
 
 from trainbox_plugins.onnx_kit.catboost_json import CatBoostModel
 from trainbox_plugins.onnx_kit.columns import Column, feed
 from trainbox_plugins.onnx_kit.pipeline import build_onnx
+from trainbox_plugins.onnx_kit.session import open_session
 from trainbox_plugins.tabular.guest.export import column_borders, read_back
 from trainbox_plugins.tabular.guest.frame import Coded, Frame
 from trainbox_plugins.tabular.guest.native import NativeModel
@@ -38,6 +40,12 @@ def frame_of(columns: list[str], rows: int = 400, seed: int = 0) -> tuple[Frame,
         else:
             values[name] = data[name].astype("Float64").to_numpy(np.float32, na_value=np.nan)
     return Frame(tuple(Column(n, KINDS[n]) for n in columns), values), data["y"].to_numpy()
+
+
+def read_json(model: catboost.CatBoost, pool: catboost.Pool) -> CatBoostModel:
+    """Return the model as CatBoost describes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return read_back(model, pool, Path(folder))
 
 
 @dataclass
@@ -101,14 +109,11 @@ def train(
         }
     )  # fmt: skip
     model.fit(pool)
-    return Trained(model, pool, frame, read_back(model, pool), names)
+    return Trained(model, pool, frame, read_json(model, pool), names)
 
 
 def run(onnx: bytes, frame: Frame, table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run a graph over a table."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    session = open_session(onnx)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, feed(frame.columns, table)), strict=True))

@@ -5,18 +5,16 @@ from __future__ import annotations
 import datetime as dt
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from trainbox_plugins.onnx_kit import calendar_features
+from trainbox_plugins.onnx_kit.session import open_session
 from trainbox_plugins.tabular.guest.native import calendar_parts
 
 
 @pytest.fixture(scope="module")
 def graph():
-    session = onnxruntime.InferenceSession(
-        calendar_features.calendar_graph(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(calendar_features.calendar_graph())
     return lambda seconds: session.run(["parts"], {"seconds": np.asarray(seconds).reshape(-1, 1)})[
         0
     ]

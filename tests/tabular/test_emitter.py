@@ -8,12 +8,11 @@ import itertools
 import numpy as np
 import onnx
 import pytest
-from models import frame_of, run, train
+from models import frame_of, read_json, run, train
 
 from trainbox_plugins.onnx_kit.columns import Column
 from trainbox_plugins.onnx_kit.parity import check_parity
 from trainbox_plugins.onnx_kit.pipeline import PipelineError, build_onnx, link_of
-from trainbox_plugins.tabular.guest.export import read_back
 
 ALL = ["amount", "count", "member", "colour", "city", "day", "moment"]
 NUMBERS = ["amount", "count", "member"]
@@ -133,6 +132,14 @@ def test_losses_with_a_link_or_several_outputs(loss, kind):
     np.testing.assert_allclose(got, expected.reshape(got.shape), rtol=2e-5, atol=2e-5)
 
 
+def test_thousands_of_trees_are_as_exact_as_hundreds():
+    trained = train("RMSE", ["amount", "city"], iterations=4000, depth=2, learning_rate=0.02)
+    report = assert_parity(trained)
+    assert report.worst_ratio < 0.4
+    operators = [n.op_type for n in onnx.load_from_string(trained.onnx()).graph.node]
+    assert operators.count("TreeEnsembleRegressor") == 16
+
+
 def test_versions_are_those_old_runtimes_load():
     model = onnx.load_from_string(train("Logloss", ALL, iterations=5).onnx())
     onnx.checker.check_model(model, full_check=True)
@@ -174,7 +181,7 @@ def test_model_without_trees():
 def test_scale_multiplies_leaves_and_not_the_bias():
     trained = train("RMSE", ALL)
     trained.model.set_scale_and_bias(2.5, -3.0)
-    again = dataclasses.replace(trained, parsed=read_back(trained.model, trained.pool))
+    again = dataclasses.replace(trained, parsed=read_json(trained.model, trained.pool))
     assert again.parsed.scale == 2.5
     assert_parity(again)
 

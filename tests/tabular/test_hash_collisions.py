@@ -6,13 +6,13 @@ import catboost
 import numpy as np
 import pandas as pd
 import pytest
-from models import run
+from models import read_json, run
 
 from trainbox_plugins.onnx_kit.catboost_json import parse_model, signed_hash
 from trainbox_plugins.onnx_kit.columns import Column
 from trainbox_plugins.onnx_kit.ctr_tables import MULTIPLIER, hash_weights
 from trainbox_plugins.onnx_kit.pipeline import PipelineError, build_onnx
-from trainbox_plugins.tabular.guest.export import export_model, read_back
+from trainbox_plugins.tabular.guest.export import export_model
 from trainbox_plugins.tabular.guest.frame import Coded, Frame
 from trainbox_plugins.tabular.guest.native import NativeModel
 
@@ -41,16 +41,17 @@ def many():
     return frame, pool, model, target
 
 
-def test_categories_that_share_a_hash_answer_alike(many):
+def test_categories_that_share_a_hash_answer_alike(many, tmp_path):
     frame, pool, model, target = many
-    parsed = read_back(model, pool)
+    parsed = read_json(model, pool)
     texts = frame.values["customer"].texts
     hidden = [text for text in texts if text not in parsed.category_hashes]
     assert hidden, "no two of the categories share a hash: the test would prove nothing"
     rows = np.flatnonzero(np.isin(texts[frame.values["customer"].codes], hidden))
     artifact = export_model(
         model, pool, frame, classes=None, probe_rows=rows, spread=float(target.std()),
-        metadata={}, threads=2, seed=0,
+        metadata={},
+        folder=tmp_path, threads=2, seed=0,
     )  # fmt: skip
     assert artifact.parity.passed
     got = run(artifact.onnx, frame, frame.table(rows))["prediction"][:, 0]
@@ -60,7 +61,7 @@ def test_categories_that_share_a_hash_answer_alike(many):
 
 def test_entries_that_read_like_unknown_ones_are_left_out(many):
     frame, pool, model, _ = many
-    parsed = read_back(model, pool)
+    parsed = read_json(model, pool)
     groups = sum(len(table.hashes) for table in parsed.ctr_tables.values())
     onnx_bytes = len(build_onnx(parsed, frame.columns, categories=frame.categories()))
     # Names take their own length; a table kept whole would add ten bytes a key and more.

@@ -324,6 +324,28 @@ def test_odd_column_names(tmp_path):
     assert [i.name for i in onnx.load_from_string(done.onnx).graph.input] == list(frame.columns[:2])
 
 
+def test_column_named_like_a_calendar_part(tmp_path):
+    frame = mixed(200)[["day", "amount", "y"]].rename(columns={"amount": "day.year"})
+    done = train_job(tmp_path, frame, "regression", casts={"day": "DATE"})
+    assert done.result["parity"]["passed"]
+    assert done.result["importance"]["day.year"] > 20
+
+
+def test_memory_limit_reaches_the_libraries(tmp_path):
+    prepare(tmp_path, mixed(120))
+    done = start(tmp_path, "regression", memory_bytes=2 * 1024**3)
+    assert done.result["parity"]["passed"]
+
+
+def test_text_with_a_zero_character(tmp_path):
+    frame = mixed(120)[["amount", "y"]]
+    frame["s"] = np.asarray(["a", "a\x00", "a\x00b"], object)[np.arange(120) % 3]
+    frame["y"] += (np.arange(120) % 3) * 5.0
+    done = train_job(tmp_path, frame, "regression", trials=1)
+    table = {"amount": np.float32([100] * 3), "s": np.asarray(["a", "a\x00", "a\x00b"], object)}
+    assert len(np.unique(done.predict(table)["prediction"])) == 3
+
+
 def test_only_dates(tmp_path):
     frame = mixed(200)[["day", "y"]]
     done = train_job(tmp_path, frame, "regression", casts={"day": "DATE"})
@@ -345,8 +367,8 @@ def test_a_graph_that_differs_is_refused(tmp_path, monkeypatch):
 
     from trainbox_plugins.tabular.guest import export
 
-    def sabotaged(model, pool):
-        parsed = read_back(model, pool)
+    def sabotaged(model, pool, folder):
+        parsed = read_back(model, pool, folder)
         return dataclasses.replace(parsed, bias=parsed.bias + 0.01)
 
     read_back = export.read_back

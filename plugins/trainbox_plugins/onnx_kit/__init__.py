@@ -7,8 +7,10 @@ A library that stands alone: it needs numpy, onnx and onnxruntime, and knows not
 ``ctr_tables``         target statistics of categorical features as lookup tables
 ``trees``              decision trees as the arrays of one TreeEnsembleRegressor
 ``calendar_features``  year, month, weekday, ... of epoch seconds, in integer arithmetic
+``columns``            raw columns, and the model features they become
 ``graph``              a small graph builder with pinned versions
 ``pipeline``           ``build_onnx``: typed raw columns in, predictions out
+``session``            onnxruntime, with its telemetry switched off
 ``probes``             hostile rows that visit every column's weak spots
 ``parity``             ``check_parity``: does the graph answer what the model answers?
 =====================  ==========================================================================

@@ -40,13 +40,6 @@ class Column:
         """How many model features the column becomes."""
         return len(calendar_features.PARTS) if self.kind == "datetime" else 1
 
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of those features, for reports."""
-        if self.kind != "datetime":
-            return (self.name,)
-        return tuple(f"{self.name}.{part}" for part in calendar_features.PARTS)
-
 
 def feature_positions(columns: Sequence[Column]) -> list[tuple[int, int]]:
     """Return, for each model feature in training order, its column's number and its part there."""

@@ -26,6 +26,8 @@ ML_OPSET = 3
 ML = "ai.onnx.ml"
 BATCH = "N"
 
+_CHUNK = 1 << 20  # of elements turned into Python numbers at once
+
 _ELEMENT_TYPES: Mapping[str, int] = {
     "float": TensorProto.FLOAT,
     "double": TensorProto.DOUBLE,
@@ -149,13 +151,12 @@ def with_metadata(model: bytes, metadata: Mapping[str, str]) -> bytes:
 
 def _attribute(name: str, value: Any) -> Any:
     # helper.make_attribute inspects every element in Python: seconds for a million tree nodes.
-    if isinstance(value, np.ndarray) and value.dtype.kind in "if":
-        attribute = onnx.AttributeProto(name=name)
-        if value.dtype.kind == "i":
-            attribute.type = onnx.AttributeProto.INTS
-            attribute.ints.extend(value.tolist())
-        else:
-            attribute.type = onnx.AttributeProto.FLOATS
-            attribute.floats.extend(value.tolist())
-        return attribute
-    return helper.make_attribute(name, value)
+    if not isinstance(value, np.ndarray):
+        return helper.make_attribute(name, value)
+    attribute = onnx.AttributeProto(name=name)
+    whole = value.dtype.kind == "i"
+    attribute.type = onnx.AttributeProto.INTS if whole else onnx.AttributeProto.FLOATS
+    field = attribute.ints if whole else attribute.floats
+    for start in range(0, len(value), _CHUNK):
+        field.extend(value[start : start + _CHUNK].tolist())
+    return attribute

@@ -12,24 +12,18 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state
 from numpy.typing import NDArray
 
 from trainbox_plugins.onnx_kit.columns import Column, Table, feed, take
 from trainbox_plugins.onnx_kit.pipeline import CLASSES, PREDICTION, PROBABILITIES
 from trainbox_plugins.onnx_kit.probes import Probes, build_probes
+from trainbox_plugins.onnx_kit.session import RUN_ERRORS, open_session
 
 Outputs = Mapping[str, NDArray[Any]]
 Reference = Callable[[Table], Outputs]
 """The model itself: ``prediction`` [N] or [N, D], for classes also ``probabilities`` [N, C] and
 ``classes`` [C]. It must not use the graph under test."""
 
-_RUN_ERRORS = (
-    onnxruntime_pybind11_state.Fail,
-    onnxruntime_pybind11_state.InvalidArgument,
-    onnxruntime_pybind11_state.RuntimeException,
-)
 _SINGLES = 16
 _SEVENS = 5
 _SHOWN = 5
@@ -146,7 +140,7 @@ def check_parity(
     return ParityReport(
         passed=not findings and not batch_failures,
         rows=len(probes.kinds),
-        probes=probes.counts(),
+        probes=probes.counts,
         batches=(0, 1, 7, len(probes.kinds)),
         worst=comparison.worst,
         worst_ratio=comparison.worst_ratio,
@@ -161,12 +155,7 @@ class _Session:
     """An onnxruntime session over raw tables."""
 
     def __init__(self, model: bytes, columns: Sequence[Column], threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads  # its default is the host's cores, not our quota
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(model, threads=threads)
         self._columns = columns
         self._names = [output.name for output in self._session.get_outputs()]
 
@@ -268,7 +257,7 @@ def _batch_failures(
         name = f"batch_{len(rows)}"
         try:
             got = session.run(take(probes.table, rows))
-        except _RUN_ERRORS as error:
+        except RUN_ERRORS as error:
             yield Failure(name, "does not run", None, str(error)[:500], None, {})
             continue
         for finding in comparison.compare(got, rows):

@@ -304,7 +304,8 @@ def _raw_scores(
 ) -> str:
     """Add the sum of all trees, double [N, D].
 
-    The bias is added in double precision: in float32 a target far from zero loses its small digits.
+    Bias and partial sums are added in double: in float32 a target far from zero loses its small
+    digits.
     """
     forest = Forest.gather(model.trees, model.dimension, features.locate)
     bias = builder.constant((model.bias + model.scale * forest.constant)[None, :])
@@ -312,9 +313,11 @@ def _raw_scores(
         batch = builder.node("Shape", any_input, start=0, end=1)
         one = builder.constant(np.asarray([model.dimension], np.int64))
         return builder.node("Expand", bias, builder.node("Concat", batch, one, axis=0))
-    attributes = forest.attributes(model.scale)
-    total = builder.node("TreeEnsembleRegressor", features.matrix, domain=ML, **attributes)
-    return builder.node("Add", builder.cast(total, "double"), bias)
+    total = bias
+    for attributes in forest.operators(model.scale):
+        part = builder.node("TreeEnsembleRegressor", features.matrix, domain=ML, **attributes)
+        total = builder.node("Add", builder.cast(part, "double"), total)
+    return total
 
 
 class _Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 UNSEEN_CATEGORY = "\u2403never in training\u2403"
 MAX_BORDER_PROBES = 12_000
+MAX_CELLS = 20_000_000
+"""Changed rows times columns; beyond it a row carries the changes of several columns."""
+SEVERAL = "several"
 _BORDER_REPEATS = 4
 
 _NUMBERS = (
@@ -52,15 +56,16 @@ _SPECIAL: Mapping[str, Sequence[tuple[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Probes:
-    """Rows to compare on; ``kinds[i]`` says why row i is there."""
+    """Rows to compare on.
+
+    Attributes:
+        kinds: why each row is there; ``several`` where a row carries more than one change.
+        counts: how many probes there are of each kind.
+    """
 
     table: Table
     kinds: tuple[str, ...]
-
-    def counts(self) -> dict[str, int]:
-        """Return how many rows there are of each kind."""
-        names, counts = np.unique(np.asarray(self.kinds), return_counts=True)
-        return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,16 @@ def build_probes(
     changes = [*_special_changes(columns), *_border_changes(borders)]
     recombined = max(at_least - len(real), 0)
     mixed = {c.name: rows[c.name][random.integers(0, count, recombined)] for c in columns}
-    changed = _apply(take(rows, random.integers(0, count, len(changes))), changes)
+    size = -(-len(changes) // max(1, -(-len(changes) * len(columns) // MAX_CELLS)))
+    changed = _apply(take(rows, random.integers(0, count, size)), changes, size)
     gone = {c.name: _constant(c, rows[c.name].dtype) for c in columns}
     parts = [take(rows, real), mixed, changed, gone]
     kinds = ["real"] * len(real) + ["recombined"] * recombined
-    kinds += [change.kind for change in changes] + ["all_missing"]
+    reasons = [*kinds, *(change.kind for change in changes), "all_missing"]
+    one_each = size == len(changes)
+    kinds += [change.kind if one_each else SEVERAL for change in changes[:size]] + ["all_missing"]
     table = {c.name: np.concatenate([part[c.name] for part in parts]) for c in columns}
-    return Probes(table, tuple(kinds))
+    return Probes(table, tuple(kinds), dict(Counter(reasons)))
 
 
 def _constant(column: Column, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -134,7 +142,10 @@ def _border_changes(borders: Mapping[str, Sequence[float]]) -> Iterator[_Change]
                 yield _Change("border_below", name, below)
 
 
-def _apply(table: dict[str, NDArray[Any]], changes: Sequence[_Change]) -> dict[str, NDArray[Any]]:
+def _apply(
+    table: dict[str, NDArray[Any]], changes: Sequence[_Change], size: int
+) -> dict[str, NDArray[Any]]:
+    # A column's changes follow one another, so that going round keeps them in different rows.
     for index, change in enumerate(changes):
-        table[change.column][index] = change.value
+        table[change.column][index % size] = change.value
     return table

@@ -1,11 +1,11 @@
-"""Decision trees as the arrays of one ONNX ``TreeEnsembleRegressor``.
+"""Decision trees as the arrays of ONNX ``TreeEnsembleRegressor`` operators.
 
 Reference: ONNX operator specification, ai.onnx.ml TreeEnsembleRegressor, version 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from trainbox_plugins.onnx_kit.catboost_json import Branch, ObliviousTree, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+TREES_PER_OPERATOR = 250
 
 Locate = Callable[[Split], tuple[int, float]]
 """Maps a split to its column in the feature matrix and its threshold (true where greater)."""
@@ -87,7 +89,7 @@ def _empty(nodes: int, values: NDArray[np.float64]) -> TreeArrays:
 
 @dataclass
 class Forest:
-    """Trees gathered for one operator; trees without a question are kept as a plain sum.
+    """Trees gathered for the operators; trees without a question are kept as a plain sum.
 
     Attributes:
         constant: float64 [D], the sum of the trees that are a single leaf.
@@ -114,25 +116,34 @@ class Forest:
                 forest.trees.append(arrays)
         return forest
 
-    def attributes(self, scale: float) -> dict[str, Any]:
-        """Return the attributes of the operator, leaf values multiplied by ``scale``.
+    def operators(self, scale: float) -> Iterator[dict[str, Any]]:
+        """Yield the attributes of the operators whose sum the trees are.
+
+        The operator adds in float32, and its error grows with the number of trees; adding a few
+        hundred at a time and those sums in double keeps thousands of trees as exact as hundreds.
+        """
+        for start in range(0, len(self.trees), TREES_PER_OPERATOR):
+            yield self._attributes(self.trees[start : start + TREES_PER_OPERATOR], scale)
+
+    def _attributes(self, trees: Sequence[TreeArrays], scale: float) -> dict[str, Any]:
+        """Return one operator's attributes, leaf values multiplied by ``scale``.
 
         Missing values need no attribute: the feature matrix has none (see ``pipeline``).
         """
-        sizes = [len(tree.feature) for tree in self.trees]
+        sizes = [len(tree.feature) for tree in trees]
         tree_ids = np.repeat(np.arange(len(sizes)), sizes)
         node_ids = np.concatenate([np.arange(size) for size in sizes])
-        leaf = np.concatenate([tree.leaf for tree in self.trees])
+        leaf = np.concatenate([tree.leaf for tree in trees])
         at = np.flatnonzero(leaf >= 0)
-        values = np.concatenate([t.values[t.leaf[t.leaf >= 0]] for t in self.trees]) * scale
+        values = np.concatenate([t.values[t.leaf[t.leaf >= 0]] for t in trees]) * scale
         return {
             "n_targets": self.dimension,
             "nodes_treeids": tree_ids,
             "nodes_nodeids": node_ids,
-            "nodes_featureids": np.concatenate([tree.feature for tree in self.trees]),
-            "nodes_values": np.concatenate([tree.threshold for tree in self.trees]),
-            "nodes_falsenodeids": np.concatenate([tree.no for tree in self.trees]),
-            "nodes_truenodeids": np.concatenate([tree.yes for tree in self.trees]),
+            "nodes_featureids": np.concatenate([tree.feature for tree in trees]),
+            "nodes_values": np.concatenate([tree.threshold for tree in trees]),
+            "nodes_falsenodeids": np.concatenate([tree.no for tree in trees]),
+            "nodes_truenodeids": np.concatenate([tree.yes for tree in trees]),
             "nodes_modes": np.where(leaf >= 0, "LEAF", "BRANCH_GT").tolist(),
             "target_treeids": np.repeat(tree_ids[at], self.dimension),
             "target_nodeids": np.repeat(node_ids[at], self.dimension),

@@ -45,6 +45,7 @@ def export_model(
     probe_rows: NDArray[np.int64],
     spread: float,
     metadata: Mapping[str, str],
+    folder: Path,
     threads: int,
     seed: int,
 ) -> Artifact:
@@ -58,20 +59,20 @@ def export_model(
         probe_rows: rows of the frame to compare on.
         spread: standard deviation of the target.
         metadata: goes into the file, and ``trainbox.parity`` with it.
+        folder: a writable place for what CatBoost cannot keep in memory.
         threads: CPU threads.
         seed: of the choice of probes.
 
     Raises:
         GuestError: ``parity_failed``: the graph and the model differ; the file is not kept.
     """
-    parsed = read_back(model, pool)
-    categories = frame.categories()
+    parsed = read_back(model, pool, folder)
     graph = build_onnx(
         parsed,
         frame.columns,
         classes=classes,
-        categories=categories,
-        category_hashes=_unlisted_hashes(model, frame, parsed, categories),
+        categories=frame.categories(),
+        category_hashes=_unlisted_hashes(model, frame, parsed, folder),
         metadata=metadata,
     )
     report = check_parity(
@@ -89,10 +90,10 @@ def export_model(
     return Artifact(with_metadata(graph, {"trainbox.parity": json.dumps(report.to_json())}), report)
 
 
-def read_back(model: catboost.CatBoost, pool: catboost.Pool) -> CatBoostModel:
-    """Return the model as CatBoost describes it in JSON."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.json"
+def read_back(model: catboost.CatBoost, pool: catboost.Pool, folder: Path) -> CatBoostModel:
+    """Return the model as CatBoost describes it in JSON, by way of a file in ``folder``."""
+    with tempfile.TemporaryDirectory(dir=folder) as inner:
+        path = Path(inner) / "model.json"
         model.save_model(str(path), format="json", pool=pool)
         return parse_model(path.read_bytes())
 
@@ -112,7 +113,7 @@ def _unlisted_hashes(
     model: catboost.CatBoost,
     frame: Frame,
     parsed: CatBoostModel,
-    categories: Mapping[str, Sequence[str]],
+    folder: Path,
 ) -> dict[str, int]:
     """Return the hashes of categories that share theirs with another.
 
@@ -120,24 +121,26 @@ def _unlisted_hashes(
     one hash (likely from about 80 000 categories on) the other is missing. A pool of the missing
     ones alone lists them.
     """
-    every = {text for texts in categories.values() for text in texts}
+    every = {text for texts in frame.categories().values() for text in texts}
     found: dict[str, int] = {}
     while missing := sorted(every - parsed.category_hashes.keys() - found.keys()):
-        answer = _hashes_of(model, frame, missing)
+        answer = _hashes_of(model, frame, missing, folder)
         if not answer.keys() & set(missing):
             raise GuestError("export_failed", f"CatBoost does not hash {missing[0]!r}")
         found |= answer
     return found
 
 
-def _hashes_of(model: catboost.CatBoost, frame: Frame, texts: Sequence[str]) -> dict[str, int]:
+def _hashes_of(
+    model: catboost.CatBoost, frame: Frame, texts: Sequence[str], folder: Path
+) -> dict[str, int]:
     categorical = frame.categorical_features()
     width = sum(column.width for column in frame.columns)
     values = pd.Categorical(texts, categories=pd.Index(texts, dtype=object))
     nothing = np.full(len(texts), np.nan, np.float32)
     features = pd.DataFrame({i: values if i in categorical else nothing for i in range(width)})
     pool = catboost.Pool(features, cat_features=categorical)
-    return dict(read_back(model, pool).category_hashes)
+    return dict(read_back(model, pool, folder).category_hashes)
 
 
 def _disagreement(report: ParityReport) -> str:

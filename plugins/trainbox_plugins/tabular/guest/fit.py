@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from trainbox_plugins.tabular.guest.settings import Settings
 
+_DEVICES = (Path("/dev/nvidia[0-9]*"), Path("/dev/dxg"))
+
 OnTree = Callable[[int], None]
 
 
@@ -28,7 +30,7 @@ def choose_gpu(device: str) -> bool:
         GuestError: ``no_gpu``: one was asked for and none is visible.
     """
     # Without a device CatBoost's own count writes a driver error to the log: look for one first.
-    present = any(next(Path("/dev").glob(name), None) for name in ("nvidia[0-9]*", "dxg"))
+    present = any(any(path.parent.glob(path.name)) for path in _DEVICES)
     visible = device != "cpu" and present and get_gpu_device_count() > 0
     if device == "gpu" and not visible:
         raise GuestError("no_gpu", "device is 'gpu' but the sandbox sees none", "use auto or cpu")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
 
 from trainbox_plugins.onnx_kit import calendar_features
+from trainbox_plugins.onnx_kit.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,20 +66,19 @@ class Frame:
 
         Calendar parts come from the very graph the artifact carries, so they cannot differ.
         """
-        parts: dict[str, Any] = {}
+        parts: list[Any] = []
         calendar = _Calendar()
         for column in self.columns:
             values = self.values[column.name]
             if isinstance(values, Coded):
-                parts[column.name] = pd.Categorical.from_codes(
-                    values.codes, categories=pd.Index(values.texts, dtype=object)
-                )
+                texts = pd.Index(values.texts, dtype=object)
+                parts.append(pd.Categorical.from_codes(values.codes, categories=texts))
             elif column.kind == "datetime":
-                parts.update(zip(column.feature_names, calendar(values).T, strict=True))
+                parts.extend(calendar(values).T)
             else:
-                parts[column.name] = values
-        # Plain positions as labels: two names may render alike, and CatBoost minds.
-        return pd.DataFrame(dict(enumerate(parts.values())), copy=False)
+                parts.append(values)
+        # Labels are positions: a column may well be called "day.year" beside a datetime "day".
+        return pd.DataFrame(dict(enumerate(parts)), copy=False)
 
 
 def _plain(values: Values, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -90,12 +89,7 @@ class _Calendar:
     """Runs the calendar graph over a whole column, a chunk at a time."""
 
     def __init__(self) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            calendar_features.calendar_graph(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(calendar_features.calendar_graph())
 
     def __call__(self, seconds: NDArray[np.int64]) -> NDArray[np.float32]:
         out = np.empty((len(seconds), len(calendar_features.PARTS)), np.float32)

@@ -89,7 +89,8 @@ class _Job:
         emit.progress(0.86, message="measuring on the holdout")
         holdout = self._measure(parameters)
         for name, value in holdout.metrics.items():
-            emit.metric(f"holdout_{name}", value)
+            if math.isfinite(value):  # AUC of a holdout of one class is undefined
+                emit.metric(f"holdout_{name}", value)
         emit.progress(0.9, message="training on all rows")
         model = self._trainer.fit(parameters, self._pool)
         emit.progress(0.95, message="writing and checking the ONNX file")
@@ -159,6 +160,7 @@ class _Job:
             probe_rows=self._held[:_PROBE_ROWS],
             spread=spread or 1.0,
             metadata=describe.metadata(data, self._settings, self._run.job),
+            folder=self._run.scratch_path,
             threads=self._trainer.threads,
             seed=self._settings.seed,
         )

@@ -30,6 +30,7 @@ _INTEGERS = frozenset(
 )
 _FLOATS = frozenset({"FLOAT", "DOUBLE", '"NULL"'})
 _TEXTS = frozenset({"VARCHAR", "UUID", "TIME"})
+_OFFLINE = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -43,7 +44,7 @@ class ParquetFile:
     """
 
     def __init__(self, path: Path, *, threads: int, memory_bytes: int) -> None:
-        self._connection = duckdb.connect(config={"threads": threads})
+        self._connection = duckdb.connect(config={"threads": threads, **_OFFLINE})
         if memory_bytes:
             limit = max(memory_bytes // 4, 256 * 1024**2)
             self._connection.execute(f"SET memory_limit = '{limit // 1024**2}MiB'")
