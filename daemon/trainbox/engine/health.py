@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 
 from trainbox_sdk.backends import Health, SandboxBackend
-from trainbox_sdk.errors import Unavailable
+from trainbox_sdk.errors import TrainboxError
+
+log = logging.getLogger(__name__)
 
 FRESH_S = 2.0
 """Seconds a look is good for: a start must not pay a probe, a dead engine must show soon."""
@@ -37,5 +40,9 @@ class Pulse:
     async def _look(self, name: str) -> Health:
         try:
             return await self._backends[name].probe()
-        except Unavailable as error:
+        except TrainboxError as error:
             return Health(ok=False, detail=error.message)
+        except Exception as error:
+            # A plugin's fault makes its backend unusable, not the daemon.
+            log.exception("probe failed", extra={"backend": name})
+            return Health(ok=False, detail=f"its probe failed: {error!r}")

@@ -1,7 +1,8 @@
 """Decides which queued step starts, and says of every other one why not yet.
 
 Order is priority, then age. The first step of a backend that does not fit holds its place: nothing
-behind it overtakes, so a large job is never starved by small ones.
+behind it overtakes, so a large job is never starved by small ones. One that could not fit even an
+idle backend holds nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trainbox.engine.supervisor import Supervisor
 from trainbox.store import Store
 from trainbox.store.records import StepRecord
 from trainbox_sdk.backends import Capacity, SandboxBackend
-from trainbox_sdk.errors import Unavailable
+from trainbox_sdk.errors import TrainboxError, Unavailable
 from trainbox_sdk.jobs import Resources, State
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ TICK_S = 5.0
 COALESCE_S = 0.02
 """A look that takes longer than this many seconds makes the next one wait."""
 EXPLAINED = 100
-"""How many waiting steps have their reason written; the rest of a long queue only waits."""
+"""How many waiting steps of a backend have their reason written; the rest only waits."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +63,23 @@ def decide(
         capacities: by backend, or a sentence saying why it cannot be used now.
     """
     free = {name: _free(name, seen, active) for name, seen in capacities.items()}
-    blocked: dict[str, StepRecord] = {}
+    blocked: set[str] = set()
     start: list[StepRecord] = []
     wait: list[Wait] = []
     for step in sorted(queued, key=lambda s: (-s.priority, s.queued_at, s.id)):
         room = free.get(step.backend, f"backend {step.backend!r} is not loaded")
-        if isinstance(room, str):
-            wait.append(Wait(step, "backend_unavailable", room))
+        whole = capacities.get(step.backend)
+        if isinstance(room, str) or isinstance(whole, str) or whole is None:
+            wait.append(Wait(step, "backend_unavailable", str(room)))
+        elif not (whole.queues or _fits(step.resources, whole)):
+            wait.append(Wait(step, "never_fits", _excess(step, whole)))
         elif step.backend in blocked:
-            head = blocked[step.backend]
-            wait.append(Wait(step, "behind", f"waits behind job {head.job_id}, which is next"))
+            wait.append(Wait(step, "behind", "waits for jobs that came first or are more urgent"))
         elif room.queues or _fits(step.resources, room):
             start.append(step)
             free[step.backend] = _minus(room, step.resources)
         else:
-            blocked[step.backend] = step
+            blocked.add(step.backend)
             wait.append(Wait(step, "no_capacity", _shortage(step.resources, room)))
     return Decision(tuple(start), tuple(wait))
 
@@ -96,6 +99,7 @@ class Scheduler:
         self._pulse = pulse
         self._supervisor = supervisor
         self._wake = asyncio.Event()
+        self._told: dict[str, str] = {}
 
     def wake(self) -> None:
         """Ask for a look soon."""
@@ -132,9 +136,7 @@ class Scheduler:
         decision = decide(queued, active, capacities)
         for step in decision.start:
             await self._start(step)
-        for wait in decision.wait:
-            if wait.code != wait.step.reason_code:
-                await self._store.jobs.explain_wait(wait.step.id, wait.code, wait.sentence)
+        await self._explain(decision.wait)
 
     async def _start(self, step: StepRecord) -> None:
         # The intent is on disk before any sandbox exists: a crash in between is found and resumed.
@@ -143,15 +145,32 @@ class Scheduler:
         if begun is not None:
             self._supervisor.spawn(begun)
 
+    async def _explain(self, waits: Sequence[Wait]) -> None:
+        """Write reasons that are news, in one commit."""
+        # What is free changes with every start and end, so a shortage is news when its words are.
+        # The others are when their code is: an engine's error may read differently every time.
+        news = [
+            wait
+            for wait in waits
+            if wait.code != wait.step.reason_code
+            or (wait.code == "no_capacity" and self._told.get(wait.step.id) != wait.sentence)
+        ]
+        self._told = {w.step.id: w.sentence for w in waits if w.code == "no_capacity"}
+        explain = self._store.jobs.explain_wait
+        await asyncio.gather(*(explain(w.step.id, w.code, w.sentence) for w in news))
+
     async def _capacity(self, name: str) -> Capacity | str:
-        backend = self._backends[name]
+        health = await self._pulse.health(name)
+        if not health.ok:
+            return f"backend {name} is not usable: {health.detail}"
         try:
-            health = await self._pulse.health(name)
-            if not health.ok:
-                return f"backend {name} is not usable: {health.detail}"
-            return await backend.capacity()
-        except Unavailable as error:
+            return await self._backends[name].capacity()
+        except TrainboxError as error:
             return error.message
+        except Exception as error:
+            # A plugin's fault costs its own jobs a wait, not everyone the daemon.
+            log.exception("backend failed", extra={"backend": name})
+            return f"backend {name} failed: {error!r}"
 
 
 def _free(name: str, seen: Capacity | str, active: Sequence[StepRecord]) -> Capacity | str:
@@ -177,6 +196,13 @@ def _fits(wanted: Resources, room: Capacity) -> bool:
         wanted.cpus <= room.cpus + 1e-9
         and wanted.memory_bytes <= room.memory_bytes
         and wanted.gpus <= room.gpus
+    )
+
+
+def _excess(step: StepRecord, whole: Capacity) -> str:
+    return (
+        f"{_shortage(step.resources, whole)}, more than backend {step.backend} has in all; "
+        "cancel it and ask for less"
     )
 
 

@@ -207,7 +207,10 @@ class JobStore:
         return await self._steps(ACTIVE_STEPS_SQL, {})
 
     async def queued_steps(self, *, limit: int) -> Sequence[StepRecord]:
-        """Return steps that wait for nothing but a slot, by priority and then age."""
+        """Return steps that wait for nothing but a slot, by priority and then age.
+
+        The first ``limit`` of each backend: a long queue for one does not hide another's.
+        """
         return await self._steps(QUEUED_STEPS_SQL, {"limit": limit})
 
     async def step(self, step_id: str) -> StepRecord | None:
