@@ -9,9 +9,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from trainbox_sdk.jobs import JobEvent
+from trainbox_sdk.jobs import TERMINAL, JobEvent
 
-RING_SIZE = 10_000
+RING_SIZE = 2_000
+"""Events kept in memory. A guest's may be 16 KiB each, so this is a bound on bytes as well."""
 BATCH = 500
 
 ReadStore = Callable[[int, str | None, int], Awaitable[list[JobEvent]]]
@@ -38,7 +39,10 @@ class EventFeed:
         self._wake()
 
     async def after(self, seq: int, job_id: str | None) -> list[JobEvent]:
-        """Return up to :data:`BATCH` events with a higher ``seq``, waiting for none."""
+        """Return events with a higher ``seq``, waiting for none.
+
+        At most :data:`BATCH` where they come from the store; none means that there are no more.
+        """
         if not self._ring or seq < self._ring[0].seq - 1:
             return await self._read_store(seq, job_id, BATCH)
         found: list[JobEvent] = []
@@ -58,22 +62,32 @@ class EventFeed:
         Args:
             seq: the last event already seen.
             job_id: only this job's events; None for all.
-            ended: asked whenever nothing is left; True ends the iteration after one more look.
+            ended: asked at the start and after every event that ends a job: a retry may have
+                followed it. True ends the iteration after one more look.
         """
+        ask = True
         while True:
             more = self._more
-            last_look = await ended()
+            newest = self._ring[-1].seq if self._ring else 0
+            last_look = ask and await ended()
             batch = await self.after(seq, job_id)
             for event in batch:
                 seq = event.seq
                 yield event
+            ask = last_look or any(_ends_a_job(event) for event in batch)
             if batch:
                 continue
             if last_look or self._closed:
                 return
+            # Nothing of this job up to here: a quiet job's listener need not go back to the store.
+            seq = max(seq, newest)
             await more.wait()
 
     def _wake(self) -> None:
         # A fresh event per round: waiters of this round all wake, later ones wait for the next.
         previous, self._more = self._more, asyncio.Event()
         previous.set()
+
+
+def _ends_a_job(event: JobEvent) -> bool:
+    return event.kind == "state" and event.data.get("job_state") in TERMINAL
