@@ -5,11 +5,12 @@ Nothing doomed is queued: whatever can be known before a sandbox runs is checked
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainbox.engine.access import Access
+from trainbox.engine.complaints import (
+    did_you_mean,
+    failed,
+    field_errors,
+    params_errors,
+    refuse,
+    resource_errors,
+    spec_errors,
+)
 from trainbox.engine.health import Pulse
 from trainbox.ids import new_id
 from trainbox.registry import Registry
@@ -24,14 +34,19 @@ from trainbox.store import Store
 from trainbox.store.records import NewJob
 from trainbox_sdk.artifacts import DatasetView
 from trainbox_sdk.engine import Principal, Submission
-from trainbox_sdk.errors import FieldError, Forbidden, StorageFull, Unavailable, ValidationFailed
+from trainbox_sdk.errors import (
+    FieldError,
+    Forbidden,
+    PluginError,
+    StorageFull,
+    TrainboxError,
+    Unavailable,
+)
 from trainbox_sdk.jobs import JobSpec, Resources
+from trainbox_sdk.plans import plan_problems
 from trainbox_sdk.tasks import Plan, TaskType
 
-MIN_MEMORY_BYTES = 64 * 1024**2
-MAX_TIMEOUT_S = 7 * 86_400
-MAX_PRIORITY = 100
-MAX_PARAMS_BYTES = 256 * 1024
+log = logging.getLogger(__name__)
 
 
 class Intake:
@@ -73,26 +88,31 @@ class Intake:
         Raises:
             ValidationFailed: see :meth:`trainbox_sdk.engine.Engine.submit`.
             Forbidden: a plugin refused it.
+            PluginError: the task type failed, or planned what cannot be run.
             StorageFull: too little space is left.
         """
         self._access.require(who, "submit")
+        refuse(spec_errors(spec))
         task = self._task(spec)
         dataset = await self._dataset(who, task, spec)
         params = _params(task, spec.params)
         backend = await self._backend(spec)
         resources = await self._resources(task, spec, backend)
-        errors = [*_spec_errors(spec), *task.validate(params, dataset)]
-        if errors:
-            raise _failed(errors)
+        with _plugin_at_work(spec.task):
+            errors = list(task.validate(params, dataset))
+        refuse(errors)
         refusal = self._admit(who, spec)
         if refusal:
             raise Forbidden(refusal, code="not_admitted")
         self._require_space()
-        plan = task.plan(params, dataset)
-        self._require_plan(plan)
-        clean = replace(
-            spec, params=params.model_dump(mode="json"), dataset_id=dataset.id if dataset else None
-        )
+        with _plugin_at_work(spec.task):
+            plan = task.plan(params, dataset)
+            clean = replace(
+                spec,
+                params=params.model_dump(mode="json"),
+                dataset_id=dataset.id if dataset else None,
+            )
+        self._require_plan(spec.task, plan)
         new = NewJob(
             id=new_id("job"),
             owner=who.id,
@@ -111,7 +131,7 @@ class Intake:
     def _task(self, spec: JobSpec) -> TaskType:
         task = self._catalogue.tasks.get(spec.task)
         if task is None:
-            raise _failed(
+            raise failed(
                 [
                     FieldError(
                         ("task",),
@@ -126,11 +146,11 @@ class Intake:
         if spec.dataset_id is None:
             if task.needs_dataset:
                 hint = "upload one with POST /v1/datasets and give its id"
-                raise _failed([FieldError(("dataset",), f"{spec.task} needs a dataset", hint)])
+                raise failed([FieldError(("dataset",), f"{spec.task} needs a dataset", hint)])
             return None
         dataset = await self._access.find_dataset(who, spec.dataset_id)
         if dataset is None:
-            raise _failed(
+            raise failed(
                 [
                     FieldError(
                         ("dataset",),
@@ -152,7 +172,7 @@ class Intake:
             raise Unavailable("no backend is loaded", hint="list one in plugins.toml")
         if wanted not in self._catalogue.backends:
             hint = did_you_mean(wanted, self._catalogue.backends)
-            raise _failed([FieldError(("backend",), f"unknown backend {wanted!r}", hint)])
+            raise failed([FieldError(("backend",), f"unknown backend {wanted!r}", hint)])
         return wanted
 
     async def _resources(self, task: TaskType, spec: JobSpec, backend: str) -> Resources:
@@ -162,17 +182,14 @@ class Intake:
             for name in spec.resources
             if name not in known
         ]
-        if errors:
-            raise _failed(errors)
+        refuse(errors)
         try:
             merged = TypeAdapter(Resources).validate_python(
                 {**asdict(task.resources), **spec.resources}, strict=False
             )
         except ValidationError as error:
-            raise _failed(field_errors(error, ("resources",))) from error
-        errors = [*_bounds(merged), *await self._over_capacity(merged, backend)]
-        if errors:
-            raise _failed(errors)
+            raise failed(field_errors(error, ("resources",))) from error
+        refuse(resource_errors(merged) or await self._over_capacity(merged, backend))
         return merged
 
     async def _over_capacity(self, wanted: Resources, backend: str) -> list[FieldError]:
@@ -204,100 +221,43 @@ class Intake:
                 hint="free some space; queued jobs are kept",
             )
 
-    def _require_plan(self, plan: Plan) -> None:
-        names = {step.name for step in plan.steps}
+    def _require_plan(self, task: str, plan: Plan) -> None:
+        problems = [*plan_problems(plan), *self._unresolved(plan)]
+        if problems:
+            raise PluginError(
+                f"task {task} planned what cannot be run: {'; '.join(problems[:3])}",
+                code="plan_invalid",
+                hint="tell the author of its plugin, or list what is missing in plugins.toml",
+            )
+
+    def _unresolved(self, plan: Plan) -> Iterator[str]:
         for step in plan.steps:
-            checks = {output.check for output in step.outputs if output.check}
-            missing = [
-                *(
-                    f"environment {step.environment!r}"
-                    for _ in (1,)
-                    if step.environment not in self._catalogue.environments
-                ),
-                *(f"check {name!r}" for name in checks - set(self._catalogue.checks)),
-                *(f"step {name!r}" for name in set(step.after) - names),
-            ]
-            if missing:
-                raise ValidationFailed(
-                    f"the task's plan needs {', '.join(missing)}, which no plugin registers",
-                    code="plan_unresolved",
-                    hint="list the plugin that brings it in plugins.toml",
-                )
+            if step.environment not in self._catalogue.environments:
+                yield f"no plugin registers environment {step.environment!r}"
+            for name in sorted({output.check for output in step.outputs if output.check}):
+                if name not in self._catalogue.checks:
+                    yield f"no plugin registers check {name!r}"
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return a hint that names the nearest known words."""
-    names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(names[:20])}" if names else "none is known"
-
-
-def field_errors(error: ValidationError, prefix: tuple[str, ...]) -> list[FieldError]:
-    """Return pydantic's complaints as field errors under a prefix."""
-    return [
-        FieldError((*prefix, *problem["loc"]), problem["msg"], _hint(problem))
-        for problem in error.errors(include_url=False)
-    ]
-
-
-def _hint(problem: Mapping[str, Any]) -> str:
-    context = problem.get("ctx") or {}
-    if problem["type"] == "extra_forbidden":
-        return "remove it, or check its spelling"
-    bounds = [f"{key} {context[key]}" for key in ("ge", "gt", "le", "lt") if key in context]
-    return f"must be {' and '.join(bounds)}" if bounds else ""
+@contextmanager
+def _plugin_at_work(task: str) -> Iterator[None]:
+    """Say whose fault it is when a task type's own code raises."""
+    try:
+        yield
+    except TrainboxError:
+        raise
+    except Exception as error:
+        # A stranger's code: whatever it raises, the caller hears of it and the daemon serves on.
+        log.exception("task type failed", extra={"task": task})
+        raise PluginError(f"task type {task!r} failed: {error!r}") from error
 
 
 def _params(task: TaskType, given: Mapping[str, Any]) -> BaseModel:
-    try:
-        return task.Params.model_validate(dict(given))
-    except ValidationError as error:
-        errors = field_errors(error, ("params",))
-        known = task.Params.model_fields
-        raise _failed([_spelling(problem, known) for problem in errors]) from error
-
-
-def _spelling(problem: FieldError, known: Iterable[str]) -> FieldError:
-    if "Extra inputs" not in problem.msg:
-        return problem
-    name = str(problem.loc[-1])
-    return replace(problem, msg=f"unknown field {name!r}", hint=did_you_mean(name, known))
-
-
-def _spec_errors(spec: JobSpec) -> list[FieldError]:
-    errors = []
-    if abs(spec.priority) > MAX_PRIORITY:
-        errors.append(FieldError(("priority",), "must be between -100 and 100"))
-    if len(json.dumps(dict(spec.params), default=str)) > MAX_PARAMS_BYTES:
-        errors.append(FieldError(("params",), f"larger than {MAX_PARAMS_BYTES} bytes"))
-    return errors
-
-
-def _bounds(wanted: Resources) -> list[FieldError]:
-    checks = [
-        ("cpus", wanted.cpus > 0, "must be more than 0"),
-        (
-            "memory_bytes",
-            wanted.memory_bytes >= MIN_MEMORY_BYTES,
-            f"must be at least {MIN_MEMORY_BYTES}",
-        ),
-        ("gpus", wanted.gpus >= 0, "must be 0 or more"),
-        (
-            "timeout_s",
-            0 < wanted.timeout_s <= MAX_TIMEOUT_S,
-            f"must be more than 0 and at most {MAX_TIMEOUT_S}",
-        ),
-    ]
-    return [FieldError(("resources", name), text) for name, fine, text in checks if not fine]
-
-
-def _failed(errors: list[FieldError]) -> ValidationFailed:
-    first = errors[0]
-    where = ".".join(str(part) for part in first.loc)
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return ValidationFailed(f"{where}: {first.msg}{more}", hint=first.hint, errors=errors)
+    with _plugin_at_work(task.name):
+        try:
+            return task.Params.model_validate(dict(given))
+        except ValidationError as error:
+            raise failed(params_errors(error, task.Params.model_fields)) from error
 
 
 def _digest(spec: JobSpec) -> str:
