@@ -17,21 +17,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
+from trainbox.blobs import no_room_is_storage_full
 from trainbox_sdk.errors import PluginError
 
 ALWAYS = ("trainbox_guest",)
 MAX_BYTES = 64 * 1024**2
+PART = ".part-"
 
 
 class CodeStage:
-    """Staged code under one directory.
+    """Staged code under one directory. Making one drops what a killed daemon left half copied.
 
     Args:
-        root: where copies live, one folder per digest.
+        root: where copies live, one folder per digest; exists.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        for leftover in root.glob(f"{PART}*"):
+            shutil.rmtree(leftover)
         self._known: dict[tuple[str, ...], Path] = {}
         self._lock = asyncio.Lock()
 
@@ -58,7 +62,17 @@ class CodeStage:
         return target
 
     def _copy(self, files: dict[str, Path | None], target: Path) -> None:
-        part = self._root / f".part-{uuid4().hex}"
+        part = self._root / f"{PART}{uuid4().hex}"
+        with no_room_is_storage_full(self._root):
+            self._fill(part, files)
+        try:
+            part.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            shutil.rmtree(part)
+
+    def _fill(self, part: Path, files: dict[str, Path | None]) -> None:
         for relative, source in files.items():
             copy = part / relative
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +88,6 @@ class CodeStage:
             Path(folder).chmod(0o755)
             for name in names:
                 (Path(folder) / name).chmod(0o444)
-        try:
-            part.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-            shutil.rmtree(part)
 
 
 def _merge(found: Iterable[tuple[str, Path | None]]) -> dict[str, Path | None]:
