@@ -115,12 +115,11 @@ def decode_event(line: bytes) -> Optional[Dict[str, Any]]:
     if len(line) > MAX_EVENT_BYTES:
         return None
     try:
-        raw = json.loads(line)
+        raw = finite(json.loads(line))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(raw, dict) or raw.get("t") not in EVENT_KINDS:
-        return None
-    return {key: finite(item) for key, item in raw.items()}
+    kind = raw.get("t") if isinstance(raw, dict) else None
+    return raw if isinstance(kind, str) and kind in EVENT_KINDS else None
 
 
 def finite(value: Any) -> Any:

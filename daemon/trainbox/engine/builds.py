@@ -48,6 +48,18 @@ def _note_failure(told: Future[None]) -> None:
         log.warning("progress was not stored", extra={"why": str(told.exception())})
 
 
+class _Build:
+    """One build under way, and who hears of its progress."""
+
+    def __init__(self, backend: SandboxBackend, environment: Environment) -> None:
+        self.listeners: list[BuildProgress] = []
+        self.task = asyncio.create_task(backend.build_environment(environment, self._report))
+
+    def _report(self, fraction: float, sentence: str) -> None:
+        for listener in tuple(self.listeners):
+            listener(fraction, sentence)
+
+
 class Builds:
     """Remembers what is built, so that a warm start asks no engine.
 
@@ -58,25 +70,50 @@ class Builds:
     def __init__(self, environments: Mapping[str, Environment]) -> None:
         self._environments = environments
         self._built: dict[tuple[str, str], BuiltEnvironment] = {}
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._running: dict[tuple[str, str], _Build] = {}
 
     async def ensure(
         self, backend: SandboxBackend, name: str, report: BuildProgress
     ) -> BuiltEnvironment:
         """Return the environment on this backend, building it if needed.
 
+        A caller that is cancelled leaves the build at work: others may wait for it, and a builder's
+        thread could not be stopped anyway.
+
         Raises:
             BackendRejected: no such environment, or it cannot be built here.
         """
         key = (backend.name, name)
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            if key not in self._built:
-                environment = self._environments.get(name)
-                if environment is None:
-                    raise BackendRejected(f"no plugin registers an environment {name!r}")
-                self._built[key] = await backend.build_environment(environment, report)
+        if key in self._built:
             return self._built[key]
+        build = self._running.get(key) or self._begin(key, backend)
+        build.listeners.append(report)
+        try:
+            return await asyncio.shield(build.task)
+        finally:
+            build.listeners.remove(report)
 
     def forget(self, backend: str, name: str) -> None:
         """Drop what is remembered; the next step looks again."""
         self._built.pop((backend, name), None)
+
+    async def close(self) -> None:
+        """Leave builds under way; the next start of the daemon begins them again."""
+        tasks = [build.task for build in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, key: tuple[str, str], backend: SandboxBackend) -> _Build:
+        environment = self._environments.get(key[1])
+        if environment is None:
+            raise BackendRejected(f"no plugin registers an environment {key[1]!r}")
+        build = self._running[key] = _Build(backend, environment)
+        build.task.add_done_callback(lambda done: self._end(key, done))
+        return build
+
+    def _end(self, key: tuple[str, str], done: asyncio.Task[BuiltEnvironment]) -> None:
+        del self._running[key]
+        # Looked at even where nobody waits any more: an error nobody fetched is reported as a bug.
+        if not done.cancelled() and done.exception() is None:
+            self._built[key] = done.result()

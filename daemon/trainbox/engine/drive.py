@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -17,25 +18,29 @@ from trainbox.blobs import BlobStore
 from trainbox.clock import now
 from trainbox.engine import finish, guest_events, verdict
 from trainbox.engine.builds import BuildReport, Builds
-from trainbox.engine.outputs import OutputRefused, collect
+from trainbox.engine.outputs import collect
 from trainbox.engine.patience import patiently
 from trainbox.engine.requests import Requests
-from trainbox.engine.sandboxes import SandboxFiles, ref_of
+from trainbox.engine.sandboxes import SandboxFiles, ref_of, roles_of
 from trainbox.engine.staging import CodeStage
+from trainbox.engine.tail import EventTail
+from trainbox.engine.verdict import StepEnds
 from trainbox.engine.verify import Verifier
-from trainbox.engine.watch import Ended, Watch
+from trainbox.engine.watch import Watch
 from trainbox.store import Store
 from trainbox.store.records import Outcome, StepRecord
 from trainbox_sdk.backends import SandboxBackend, SandboxSpec
-from trainbox_sdk.errors import TrainboxError, Unavailable
+from trainbox_sdk.errors import BackendRejected, TrainboxError, Unavailable
 from trainbox_sdk.jobs import State
 from trainbox_sdk.tasks import ArtifactCheck
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TAIL_S = 0.2
-"""Seconds between looks at a running guest's events."""
+STOP_S = 5.0
+"""Seconds that a stopping daemon waits for a write or a start under way."""
+UNKNOWN_ENVIRONMENT = "unknown_environment"
+"""A backend's code for an environment that is not, or no longer, there."""
 
 
 @dataclass(frozen=True)
@@ -61,39 +66,40 @@ class _LostRace(Exception):
 
 
 class Driver:
-    """Drives one step; :attr:`cancel` is set when someone asks for its end."""
+    """Drives one attempt of a step; :attr:`cancel` is set when someone asks for its end.
 
-    def __init__(self, workshop: Workshop, step: StepRecord) -> None:
+    Args:
+        workshop: what every driver works with.
+        step: as the store has it.
+        adopted: nobody watched the sandbox for a while: the daemon was away.
+    """
+
+    def __init__(self, workshop: Workshop, step: StepRecord, *, adopted: bool = False) -> None:
         self.step = step
         self.cancel = asyncio.Event()
         if step.cancel_requested:
             self.cancel.set()
         self._shop = workshop
+        self._adopted = adopted
         self._backend = workshop.backends[step.backend]
         self._requests = Requests(workshop.store, workshop.blobs, workshop.files, workshop.grace_s)
         self._away_noted = False
 
-    def sandbox_names(self) -> set[str]:
-        """Return the names of the sandboxes this step may have."""
-        instance = self._shop.store.instance
-        return {ref_of(instance, self.step, role).name for role in ("step", "check")}
+    async def drive(self, earlier: Sequence[asyncio.Task[None]] = ()) -> None:
+        """Take the step from where it stands to a terminal state.
 
-    async def drive(self) -> None:
-        """Take the step from where it stands to a terminal state."""
+        Args:
+            earlier: drivers of earlier attempts, still cleaning up; waited for before anything
+                of this attempt is made.
+        """
         try:
-            if self.step.state is State.PREPARING:
-                await self._or_cancel(self._prepare())
-            if self.step.state is State.RUNNING:
-                await self._watch()
-            if not self.step.state.terminal:
-                await self._or_cancel(self._finish())
+            await self._phases(earlier)
         except _Cancelled:
-            await self._remove()
-            await self._end(State.CANCELLED, "cancelled", "cancelled on request")
+            await self._end_cancelled()
         except _LostRace:
             log.info("step moved elsewhere", extra={"step": self.step.id})
-        except OutputRefused as error:
-            await self._end(State.FAILED, error.code, str(error))
+        except StepEnds as ends:
+            await self._end(ends.state, ends.code, str(ends))
         except TrainboxError as error:
             await self._end(State.FAILED, error.code, _sentence(error))
         await self._clean_up()
@@ -110,44 +116,82 @@ class Driver:
 
     # -- phases -------------------------------------------------------------------------------
 
-    async def _prepare(self) -> None:
-        plan = self.step.plan
-        report = BuildReport(plan.environment, self._tell)
-        built = await patiently(
-            lambda: self._shop.builds.ensure(self._backend, plan.environment, report), self._notice
-        )
-        code = await self._shop.stage.stage(plan.packages)
+    async def _phases(self, earlier: Sequence[asyncio.Task[None]]) -> None:
+        # Every phase can be begun again, so whatever is away is waited for, wherever it shows.
+        if self.step.state is State.PREPARING:
+            await self._or_cancel(patiently(lambda: self._prepare(earlier), self._notice))
+        if self.step.state is State.RUNNING:
+            await patiently(self._watch, self._notice)
+        if not self.step.state.terminal:
+            await self._or_cancel(patiently(self._finish, self._notice))
+
+    async def _prepare(self, earlier: Sequence[asyncio.Task[None]]) -> None:
+        if earlier:
+            await asyncio.wait(earlier)
+        await self._remove_earlier()
         timeout = timedelta(seconds=self.step.resources.timeout_s)
-        spec = await self._requests.step_spec(
-            self.step, code=code, environment=built.reference, deadline_at=now() + timeout
-        )
-        await patiently(lambda: self._start(spec), self._notice)
-        outcome = Outcome(deadline_at=now() + timeout, environment_ref=built.reference)
+        environment = await self._start()
+        outcome = Outcome(deadline_at=now() + timeout, environment_ref=environment)
         await self._move(State.RUNNING, outcome)
 
-    async def _start(self, spec: SandboxSpec) -> None:
-        await self._backend.prepare(spec)
-        await self._backend.start(spec)
+    async def _start(self) -> str:
+        """Start the sandbox; return what it was started in."""
+        name = self.step.plan.environment
+        try:
+            return await self._start_in(await self._environment())
+        except BackendRejected as error:
+            if error.code != UNKNOWN_ENVIRONMENT:
+                raise
+            log.warning("built again", extra={"environment": name, "why": error.message})
+        # Someone removed the image or the venv since it was built.
+        self._shop.builds.forget(self._backend.name, name)
+        return await self._start_in(await self._environment())
+
+    async def _environment(self) -> str:
+        name = self.step.plan.environment
+        report = BuildReport(name, self._tell)
+        return (await self._shop.builds.ensure(self._backend, name, report)).reference
+
+    async def _start_in(self, environment: str) -> str:
+        code = await self._shop.stage.stage(self.step.plan.packages)
+        deadline_at = now() + timedelta(seconds=self.step.resources.timeout_s)
+        spec = await self._requests.step_spec(
+            self.step, code=code, environment=environment, deadline_at=deadline_at
+        )
+
+        async def start() -> None:
+            await self._backend.prepare(spec)
+            await self._backend.start(spec)
+
+        # Not to be left half way: a call that is cancelled may still reach the engine, after the
+        # sandbox was removed.
+        await self._shielded(start())
+        return environment
+
+    async def _remove_earlier(self) -> None:
+        """Remove sandboxes of earlier attempts: a daemon that was killed may have left one."""
+        if self.step.attempt == 1:
+            return
+        job = await self._shop.store.jobs.get(self.step.job_id)
+        assert job is not None
+        step = next(step for step in job.steps if step.id == self.step.id)
+        for attempt in step.attempts:
+            if attempt.id != self.step.attempt_id:
+                await self._remove(attempt.id)
 
     async def _watch(self) -> None:
+        self.step = await self._fresh()
         spec = await self._running_spec()
-        tail = asyncio.create_task(self._tail(spec))
-        try:
+        tail = EventTail(self.step, spec.paths.events, self._commit, self._tell)
+        async with tail.following():
             watch = Watch(self._backend, spec, self.cancel, self._notice)
             ended = await watch.until_dead(self.step.deadline_at or spec.deadline_at)
-        finally:
-            tail.cancel()
-            await asyncio.gather(tail, return_exceptions=True)
-        await self._drain_events(spec)
-        await self._judge(spec, ended)
-
-    async def _judge(self, spec: SandboxSpec, ended: Ended) -> None:
         decided = verdict.decide(
             ended.seen,
             spec.limits,
             cancelled=self.cancel.is_set(),
             timed_out=ended.timed_out,
-            engine_was_away=ended.engine_was_away,
+            engine_was_away=ended.engine_was_away or self._adopted,
             failure=guest_events.last_failure(spec.paths.events),
         )
         outcome = Outcome(
@@ -162,9 +206,7 @@ class Driver:
         """Collect, check, and write the success; safe to repeat from the start."""
         spec = await self._running_spec()
         outputs = self.step.plan.outputs
-        collected = await patiently(
-            lambda: collect(spec.paths.output, outputs, self._shop.blobs), self._notice
-        )
+        collected = await collect(spec.paths.output, outputs, self._shop.blobs)
         finish.require_parity(self.step.plan, collected)
         facts: dict[str, Mapping[str, object]] = {}
         if any(output.check for output in outputs):
@@ -175,46 +217,22 @@ class Driver:
             )
             facts = await verifier.verify(self.step, collected)
         model = await finish.new_model(self._shop.store, self.step, collected, facts)
-        done = await self._shielded(
-            self._shop.store.jobs.succeed(
-                self.step,
-                self.step.state,
-                artifacts=collected.artifacts,
-                model=model,
-                outcome=Outcome(),
+        done = await self._write(
+            lambda: self._shop.store.jobs.succeed(
+                self.step, self.step.state, artifacts=collected.artifacts, model=model
             )
         )
         if done is None:
             raise _LostRace
         self.step = done.step
 
-    # -- guest events -------------------------------------------------------------------------
-
-    async def _tail(self, spec: SandboxSpec) -> None:
-        while True:
-            await self._commit_events(spec)
-            await asyncio.sleep(TAIL_S)
-
-    async def _drain_events(self, spec: SandboxSpec) -> None:
-        while await self._commit_events(spec):
-            pass
-
-    async def _commit_events(self, spec: SandboxSpec) -> bool:
-        """Commit the next events with their offset; return whether the file had moved on."""
-        step = self.step
-        read = guest_events.read_events(spec.paths.events, step.events_offset)
-        if read.offset == step.events_offset:
-            return False
-        await self._shielded(
-            patiently(
-                lambda: self._shop.store.jobs.append_guest_events(step, read.events, read.offset),
-                self._notice,
-            )
-        )
-        self.step = finish.with_offset(self.step, read.offset)
-        return True
-
     # -- small things -------------------------------------------------------------------------
+
+    async def _fresh(self) -> StepRecord:
+        fresh = await self._shop.store.jobs.step(self.step.id)
+        if fresh is None or fresh.attempt_id != self.step.attempt_id:
+            raise _LostRace
+        return fresh
 
     async def _running_spec(self) -> SandboxSpec:
         code = await self._shop.stage.stage(self.step.plan.packages)
@@ -241,25 +259,33 @@ class Driver:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def _move(self, after: State, outcome: Outcome | None = None) -> None:
-        moved = await self._shielded(
-            patiently(
-                lambda: self._shop.store.jobs.transition(
-                    self.step, self.step.state, after, outcome or Outcome()
-                ),
-                self._notice,
+        moved = await self._write(
+            lambda: self._shop.store.jobs.transition(
+                self.step, self.step.state, after, outcome or Outcome()
             )
         )
         if moved is None:
             raise _LostRace
         self.step = moved
 
-    async def _shielded(self, write: Awaitable[T]) -> T:
-        """Finish a write even when the daemon stops: losing it is worse than stopping late."""
-        task = asyncio.ensure_future(write)
+    async def _commit(self, step: StepRecord, read: guest_events.Read) -> None:
+        await self._write(
+            lambda: self._shop.store.jobs.append_guest_events(step, read.events, read.offset)
+        )
+
+    async def _write(self, write: Callable[[], Awaitable[T]]) -> T:
+        return await self._shielded(patiently(write, self._notice))
+
+    async def _shielded(self, work: Awaitable[T]) -> T:
+        """Finish work even when the daemon stops: losing it is worse than stopping late."""
+        task = asyncio.ensure_future(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait({task}, timeout=5.0)
+            # Someone who asked for the end gets it after this; a stopping daemon cannot wait long.
+            await asyncio.wait({task}, timeout=None if self.cancel.is_set() else STOP_S)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
             raise
 
     async def _end(self, state: State, code: str, reason: str) -> None:
@@ -269,26 +295,30 @@ class Driver:
             await self._move(state, outcome)
         except _LostRace:
             # A move that was under way when its phase was left may have come first.
-            fresh = await self._shop.store.jobs.step(self.step.id)
-            if fresh is None or fresh.attempt_id != self.step.attempt_id:
-                return
-            self.step = fresh
-            if not fresh.state.terminal:
+            self.step = await patiently(self._fresh, self._notice)
+            if not self.step.state.terminal:
                 await self._move(state, outcome)
 
-    async def _remove(self) -> None:
-        for role in ("step", "check"):
-            ref = ref_of(self._shop.store.instance, self.step, role)
-            await patiently(lambda ref=ref: self._backend.remove(ref), self._notice)  # type: ignore[misc]
+    async def _end_cancelled(self) -> None:
+        """Remove what there is and say so; an engine that is away does not keep anyone waiting."""
+        with suppress(Unavailable):
+            await self._remove_now(self.step.attempt_id)
+        await self._end(State.CANCELLED, "cancelled", "cancelled on request")
+
+    async def _remove(self, attempt_id: str | None = None) -> None:
+        attempt = attempt_id or self.step.attempt_id
+        await patiently(lambda: self._remove_now(attempt), self._notice)
+
+    async def _remove_now(self, attempt_id: str | None) -> None:
+        step = replace(self.step, attempt_id=attempt_id)
+        for role in roles_of(step.plan):
+            await self._backend.remove(ref_of(self._shop.store.instance, step, role))
 
     async def _clean_up(self) -> None:
         """Forget the dead sandbox; its log stays, and its scratch while a retry could use it."""
         await self._remove()
-        for role in ("step", "check"):
-            ref = ref_of(self._shop.store.instance, self.step, role)
-            await asyncio.to_thread(self._shop.files.discard, ref)
-        if self.step.state in (State.SUCCEEDED, State.CANCELLED):
-            await asyncio.to_thread(self._shop.files.discard_scratch, self.step.id)
+        keep_scratch = self.step.state not in (State.SUCCEEDED, State.CANCELLED)
+        await asyncio.to_thread(self._shop.files.discard, self.step, keep_scratch=keep_scratch)
 
     async def _notice(self, error: Unavailable) -> None:
         log.warning("waiting", extra={"step": self.step.id, "why": error.message})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from trainbox.engine.outputs import Collected, OutputRefused
@@ -16,11 +15,6 @@ from trainbox_sdk.tasks import StepPlan
 MODEL_KIND = "model"
 
 
-def with_offset(step: StepRecord, offset: int) -> StepRecord:
-    """Return the step with another events offset."""
-    return replace(step, events_offset=offset)
-
-
 def require_parity(plan: StepPlan, collected: Collected) -> None:
     """Refuse a model whose guest says that the graph and the native model differ.
 
@@ -30,7 +24,8 @@ def require_parity(plan: StepPlan, collected: Collected) -> None:
     if not any(output.kind == MODEL_KIND for output in plan.outputs):
         return
     parity = collected.result.get("parity")
-    if isinstance(parity, Mapping) and parity.get("passed") is False:
+    # A task without this check reports nothing; one that reports must say that it passed.
+    if parity is not None and _mapping(parity).get("passed") is not True:
         raise OutputRefused(
             "parity_failed", "the exported graph does not predict what the trained model does"
         )
@@ -75,8 +70,15 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _numbers(value: object) -> dict[str, float]:
-    return {
-        str(name): float(number)
-        for name, number in _mapping(value).items()
-        if isinstance(number, int | float) and math.isfinite(number)
-    }
+    numbers = {str(name): _number(number) for name, number in _mapping(value).items()}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON knows integers of any size
+        return None
+    return number if math.isfinite(number) else None

@@ -30,40 +30,44 @@ class Read:
 
     events: tuple[GuestEvent, ...]
     offset: int
-    failure: dict[str, Any] | None = None
-
-    @property
-    def moved(self) -> bool:
-        """Whether there is anything to commit."""
-        return bool(self.events)
 
 
 def read_events(path: Path, offset: int) -> Read:
     """Return the whole lines after ``offset``; anything but a regular file is empty."""
+    if offset >= MAX_FILE_BYTES:
+        return Read((), offset)
     data = _read_regular(path, offset)
     end = data.rfind(b"\n") + 1
     if end == 0:
         # One "line" that fills a whole chunk is no event: step over it.
         return Read((), offset + len(data) if len(data) == CHUNK else offset)
-    events = []
+    events: list[GuestEvent] = []
     consumed = 0
-    for line in data[:end].splitlines(keepends=True)[:MAX_EVENTS_PER_READ]:
-        consumed += len(line)
-        raw = protocol.decode_event(line)
+    while consumed < end and len(events) < MAX_EVENTS_PER_READ:
+        line_end = data.index(b"\n", consumed) + 1
+        raw = _decode(data[consumed:line_end])
         if raw is not None:
             events.append(_event(raw))
-    return Read(tuple(events), offset + consumed, _last_failure(events))
+        consumed = line_end
+    return Read(tuple(events), offset + consumed)
 
 
 def last_failure(path: Path) -> dict[str, Any] | None:
-    """Return the last ``failure`` a guest wrote, from the end of its file."""
-    size = _size(path)
-    return read_events(path, max(0, size - CHUNK)).failure if size else None
+    """Return the last ``failure`` a guest wrote, from the end of its file, however large it is."""
+    data = _read_regular(path, max(0, _size(path) - CHUNK))
+    for line in reversed(data.split(b"\n")[:-1]):
+        raw = _decode(line)
+        if raw is not None and raw["t"] == "failure":
+            return dict(_event(raw).data)
+    return None
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
+    # A flood of other lines is not worth a parser's time.
+    return protocol.decode_event(line) if line.startswith(b"{") else None
 
 
 def _read_regular(path: Path, offset: int) -> bytes:
-    if offset >= MAX_FILE_BYTES:
-        return b""
     fd = _open_regular(path)
     if fd < 0:
         return b""
@@ -104,7 +108,3 @@ def _time(at: Any) -> datetime:
         return datetime.fromtimestamp(float(at), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return now()
-
-
-def _last_failure(events: list[GuestEvent]) -> dict[str, Any] | None:
-    return next((dict(e.data) for e in reversed(events) if e.kind == "failure"), None)

@@ -11,28 +11,27 @@ import errno
 import json
 import os
 import stat
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainbox.blobs import BlobStore
+from trainbox.engine.verdict import StepEnds
 from trainbox.ids import new_id
 from trainbox.store.records import NewArtifact
 from trainbox_guest import protocol
 from trainbox_sdk.tasks import Output
 
 
-class OutputRefused(Exception):
-    """A declared output is missing or not what it should be.
+class OutputRefused(StepEnds):
+    """A declared output is missing or not what it should be, so the step fails.
 
     Attributes:
-        code: reason code, ``output_missing`` or ``output_refused`` or ``result_invalid``.
+        code: ``output_missing``, ``output_refused``, ``result_invalid``, ``parity_failed`` or
+            ``artifact_refused``.
     """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -64,18 +63,25 @@ def read_result(folder: Path) -> dict[str, Any]:
     Raises:
         OutputRefused: there is one, and it is unreadable or not an object.
     """
-    fd = _open_output(folder, Output(protocol.RESULT_NAME, required=False))
+    # Its size is judged below: a cut-off report is another mistake than a forbidden file.
+    fd = _open_output(folder, Output(protocol.RESULT_NAME, required=False, max_bytes=sys.maxsize))
     if fd is None:
         return {}
     with os.fdopen(fd, "rb") as file:
         text = file.read(protocol.MAX_RESULT_BYTES + 1)
+    if len(text) > protocol.MAX_RESULT_BYTES:
+        raise _invalid(f"is larger than {protocol.MAX_RESULT_BYTES} bytes")
     try:
-        raw = json.loads(text) if len(text) <= protocol.MAX_RESULT_BYTES else None
+        raw = protocol.finite(json.loads(text))
     except (ValueError, RecursionError):
-        raw = None
+        raise _invalid("cannot be read as JSON") from None
     if not isinstance(raw, dict):
-        raise OutputRefused("result_invalid", f"{protocol.RESULT_NAME} is not a JSON object")
-    return protocol.finite(raw)  # type: ignore[no-any-return]
+        raise _invalid("is not a JSON object")
+    return raw
+
+
+def _invalid(problem: str) -> OutputRefused:
+    return OutputRefused("result_invalid", f"{protocol.RESULT_NAME} {problem}")
 
 
 async def _publish(folder: Path, output: Output, blobs: BlobStore) -> NewArtifact | None:
@@ -93,7 +99,12 @@ async def _publish(folder: Path, output: Output, blobs: BlobStore) -> NewArtifac
 
 def _open_output(folder: Path, output: Output) -> int | None:
     """Return a descriptor of the regular file, or None for an optional one that is absent."""
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise OutputRefused(
+            "output_refused", f"the output directory cannot be read: {error.strerror}"
+        ) from error
     try:
         # O_NONBLOCK: a FIFO without it would block for ever.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

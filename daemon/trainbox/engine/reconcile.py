@@ -11,20 +11,20 @@ import logging
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from trainbox.engine.sandboxes import SandboxFiles, ref_of
+from trainbox.engine.sandboxes import SandboxFiles
 from trainbox.engine.supervisor import Supervisor
-from trainbox.states import ACTIVE
 from trainbox.store import Store
-from trainbox.store.records import StepRecord
+from trainbox.store.records import Outcome, StepRecord
 from trainbox_sdk.backends import Observation, SandboxBackend
-from trainbox_sdk.errors import Unavailable
+from trainbox_sdk.errors import TrainboxError, Unavailable
+from trainbox_sdk.jobs import State
 
 log = logging.getLogger(__name__)
 
 
 def orphans(seen: Mapping[str, Observation], wanted: AbstractSet[str]) -> tuple[Observation, ...]:
-    """Return sandboxes that no active step owns. Pure."""
-    return tuple(look for name, look in sorted(seen.items()) if name not in wanted)
+    """Return the sandboxes of attempts that are not ``wanted``. Pure."""
+    return tuple(look for _, look in sorted(seen.items()) if look.ref.attempt_id not in wanted)
 
 
 class Reconciler:
@@ -41,6 +41,8 @@ class Reconciler:
         self._backends = backends
         self._supervisor = supervisor
         self._files = files
+        self._stranded: set[str] = set()
+        self._scratch_swept = False
 
     async def run(self, every_s: float) -> None:
         """Look every so often; until cancelled."""
@@ -53,40 +55,58 @@ class Reconciler:
 
     async def look(self) -> None:
         """Adopt every active step without a driver, then reap what nobody owns."""
-        active = [s for s in await self._store.jobs.active_steps() if s.state in ACTIVE]
-        for step in active:
-            self._adopt(step)
-        for backend in self._backends.values():
-            await self._reap(backend)
-        await self._sweep_folders()
+        for step in await self._store.jobs.active_steps():
+            if step.backend in self._backends:
+                self._supervisor.spawn(step, adopted=True)
+            else:
+                await self._strand(step)
+        looked = [await self._reap(backend) for backend in self._backends.values()]
+        if all(looked):
+            await self._sweep_folders()
+        if not self._scratch_swept:
+            await self._sweep_scratch()
+            self._scratch_swept = True
 
-    def _adopt(self, step: StepRecord) -> None:
-        if self._supervisor.drives(step.id):
-            return
-        if step.backend not in self._backends:
-            log.error("backend of a running step is not loaded", extra={"step": step.id})
-            return
-        log.info("adopted", extra={"step": step.id, "job": step.job_id, "state": step.state})
-        self._supervisor.spawn(step)
+    async def _strand(self, step: StepRecord) -> None:
+        """Say what keeps a step whose backend is not loaded; end it if someone asked."""
+        why = f"its backend {step.backend!r} is not loaded"
+        if step.cancel_requested:
+            outcome = Outcome(reason_code="cancelled", reason=f"cancelled on request; {why}")
+            await self._store.jobs.transition(step, step.state, State.CANCELLED, outcome)
+        elif step.id not in self._stranded:
+            self._stranded.add(step.id)
+            text = f"{why}; list its plugin in plugins.toml and restart, or cancel the job"
+            log.error("stranded", extra={"step": step.id, "why": why})
+            await self._store.jobs.append_event(step.job_id, "warning", {"text": text})
 
-    async def _reap(self, backend: SandboxBackend) -> None:
+    async def _reap(self, backend: SandboxBackend) -> bool:
+        """Remove orphans; return whether the backend could be looked at and obeyed."""
         try:
             seen = await backend.observe()
-        except Unavailable as error:
+            # Read after the look: an attempt is on disk before its sandbox exists.
+            wanted = self._supervisor.attempts() | await self._active_attempts()
+            for look in orphans(seen, wanted):
+                log.warning("orphan removed", extra={"sandbox": look.ref.name})
+                await backend.remove(look.ref)
+        except TrainboxError as error:
             log.warning("cannot look", extra={"backend": backend.name, "why": error.message})
-            return
-        # Read after the look: a sandbox made meanwhile belongs to a driver by now.
-        wanted = self._supervisor.sandbox_names() | await self._active_names()
-        for look in orphans(seen, wanted):
-            log.warning("orphan removed", extra={"sandbox": look.ref.name})
-            await backend.remove(look.ref)
+            return False
+        return True
 
-    async def _active_names(self) -> set[str]:
-        steps = [s for s in await self._store.jobs.active_steps() if s.attempt_id]
-        instance = self._store.instance
-        return {ref_of(instance, s, role).name for s in steps for role in ("step", "check")}
+    async def _active_attempts(self) -> set[str]:
+        return {s.attempt_id for s in await self._store.jobs.active_steps() if s.attempt_id}
 
     async def _sweep_folders(self) -> None:
-        steps = [s for s in await self._store.jobs.active_steps() if s.attempt_id]
-        keep = {f"{step.attempt_id}-{role}" for step in steps for role in ("step", "check")}
-        await asyncio.to_thread(self._files.sweep, keep)
+        # Listed before the store is read, for the same reason.
+        found = await asyncio.to_thread(self._files.attempts)
+        dead = found - self._supervisor.attempts() - await self._active_attempts()
+        await asyncio.to_thread(self._files.discard_attempts, dead)
+
+    async def _sweep_scratch(self) -> None:
+        """Delete the scratch of steps that ended for good while nobody was there to clean up."""
+        dead = set()
+        for step_id in await asyncio.to_thread(self._files.scratch_owners):
+            step = await self._store.jobs.step(step_id)
+            if step is None or step.state is State.SUCCEEDED:
+                dead.add(step_id)
+        await asyncio.to_thread(self._files.discard_scratch, dead)

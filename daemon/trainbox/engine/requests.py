@@ -73,6 +73,7 @@ class Requests:
     def check_spec(
         self,
         step: StepRecord,
+        role: str,
         check: ArtifactCheck,
         artifact: NewArtifact,
         *,
@@ -95,12 +96,12 @@ class Requests:
         )
         return self._files.build(
             Request(
-                ref=ref_of(self._store.instance, step, "check"),
+                ref=ref_of(self._store.instance, step, role),
                 guest=guest,
                 limits=limits_of(resources, self._grace_s),
                 environment=environment,
                 code=code,
-                scratch_key=f"{step.id}-check",
+                scratch_key=f"{step.id}-{role}",
                 deadline_at=now() + timedelta(seconds=check.timeout_s),
                 dataset=(self._blobs.path(artifact.digest), artifact.name),
             )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from trainbox.blobs import no_room_is_storage_full
 from trainbox.store.records import StepRecord
 from trainbox_guest.protocol import GuestSpec
 from trainbox_sdk.backends import Limits, Paths, SandboxRef, SandboxSpec
 from trainbox_sdk.jobs import Resources
+from trainbox_sdk.tasks import Output, StepPlan
+
+log = logging.getLogger(__name__)
 
 ARGV = ("-m", "trainbox_guest.main")
 
@@ -61,6 +67,20 @@ def ref_of(instance: str, step: StepRecord, role: str = "step") -> SandboxRef:
     return SandboxRef(instance, step.job_id, step.attempt_id, role)
 
 
+def checked_outputs(plan: StepPlan) -> dict[str, Output]:
+    """Return each output that is checked, by the role of the sandbox that checks it.
+
+    One sandbox per output: in a shared one, what the first check left would speak for the second.
+    """
+    checked = [output for output in plan.outputs if output.check]
+    return {f"check-{n}" if n > 1 else "check": out for n, out in enumerate(checked, start=1)}
+
+
+def roles_of(plan: StepPlan) -> tuple[str, ...]:
+    """Return the roles of all sandboxes that an attempt of this step may have."""
+    return ("step", *checked_outputs(plan))
+
+
 class SandboxFiles:
     """Directories of sandboxes under the state directory.
 
@@ -92,7 +112,15 @@ class SandboxFiles:
         return self._scratch / key
 
     def build(self, request: Request) -> SandboxSpec:
-        """Make the files of a sandbox, leaving those that exist alone; return its spec."""
+        """Make the files of a sandbox, leaving those that exist alone; return its spec.
+
+        Raises:
+            StorageFull: no room for them.
+        """
+        with no_room_is_storage_full(self._sandboxes):
+            return self._build(request)
+
+    def _build(self, request: Request) -> SandboxSpec:
         folder = self.folder(request.ref)
         paths = self._paths(request, folder)
         for directory in (paths.output, paths.scratch, paths.state):
@@ -136,29 +164,66 @@ class SandboxFiles:
             inputs=inputs,
         )
 
-    def discard(self, ref: SandboxRef) -> None:
-        """Delete a dead sandbox's directory."""
+    def discard(self, step: StepRecord, *, keep_scratch: bool) -> None:
+        """Delete the directories of a step's dead sandboxes.
+
+        Args:
+            step: its attempt is the one that is dead.
+            keep_scratch: a retry may resume from it. A check never resumes.
+        """
+        for role in roles_of(step.plan):
+            self.discard_sandbox(ref_of("", step, role))
+            if role != "step" or not keep_scratch:
+                _remove_tree(self.scratch(step.id if role == "step" else f"{step.id}-{role}"))
+
+    def discard_sandbox(self, ref: SandboxRef) -> None:
+        """Delete one dead sandbox's own directory."""
         _remove_tree(self.folder(ref))
 
-    def discard_scratch(self, step_id: str) -> None:
-        """Delete a step's scratch; nothing will resume from it."""
-        for key in (step_id, f"{step_id}-check"):
-            _remove_tree(self.scratch(key))
+    def attempts(self) -> set[str]:
+        """Return the attempts that have a sandbox directory."""
+        return {_first_word(path) for path in self._sandboxes.iterdir()}
 
-    def sweep(self, keep: set[str]) -> None:
-        """Delete sandbox directories whose name is not in ``keep``."""
-        for path in self._sandboxes.iterdir():
-            if path.name not in keep:
+    def discard_attempts(self, attempts: AbstractSet[str]) -> None:
+        """Delete all sandbox directories of these attempts."""
+        for path in list(self._sandboxes.iterdir()):
+            if _first_word(path) in attempts:
+                _remove_tree(path)
+
+    def scratch_owners(self) -> set[str]:
+        """Return the steps that have a scratch directory."""
+        return {_first_word(path) for path in self._scratch.iterdir()}
+
+    def discard_scratch(self, steps: AbstractSet[str]) -> None:
+        """Delete all scratch directories of these steps; nothing will resume from them."""
+        for path in list(self._scratch.iterdir()):
+            if _first_word(path) in steps:
                 _remove_tree(path)
 
 
+def _first_word(path: Path) -> str:
+    """Return the id that a directory's name starts with; an id holds no dash."""
+    return path.name.partition("-")[0]
+
+
 def _remove_tree(folder: Path) -> None:
-    """Delete a tree that hostile code may have shaped; links are not followed."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-    except RecursionError:
-        # Thousands of nested directories: rm walks them without recursion.
-        subprocess.run(["rm", "-rf", "--", str(folder)], check=False)
+    """Delete a tree that hostile code may have shaped; links are not followed.
+
+    By rm(1): for thousands of nested directories Python would need as many open files.
+    """
+    if not folder.exists():
+        return
+    removed = subprocess.run(
+        ["rm", "-rf", "--", str(folder)], check=False, capture_output=True, text=True
+    )
+    if removed.returncode != 0:
+        # Directories that their owner closed to itself; only a daemon that is not root minds.
+        subprocess.run(
+            ["chmod", "-R", "u+rwX", "--", str(folder)], check=False, capture_output=True
+        )
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
+    if folder.exists():
+        log.warning("not removed", extra={"folder": str(folder), "why": removed.stderr[:500]})
 
 
 def _link(source: Path, target: Path) -> Path:

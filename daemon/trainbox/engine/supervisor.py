@@ -1,4 +1,4 @@
-"""Drives steps through their states: one driver per active step, each in its own task."""
+"""Drives steps through their states: one driver per active attempt, each in its own task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """The running drivers.
+    """The running drivers, by attempt.
+
+    A driver outlives its attempt's last state by the time it takes to clean up; the step may have
+    been queued again by then, so that two attempts of one step can have drivers at once.
 
     Args:
         workshop: what every driver works with.
@@ -24,52 +27,75 @@ class Supervisor:
         self._slot_free: Callable[[], None] = _nobody
         self._drivers: dict[str, Driver] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
 
     def on_slot_free(self, call: Callable[[], None]) -> None:
         """Have ``call`` called whenever a step has ended and its resources are free."""
         self._slot_free = call
 
-    def spawn(self, step: StepRecord) -> None:
-        """Drive a step from where it stands; a step that is driven already is left alone."""
-        if step.id in self._tasks:
+    def spawn(self, step: StepRecord, *, adopted: bool = False) -> None:
+        """Drive a step from where it stands.
+
+        An attempt that is driven already is left alone, but hears of a cancellation it missed.
+
+        Args:
+            step: as the store has it; its attempt is known.
+            adopted: nobody watched it for a while: the daemon was away.
+        """
+        attempt = step.attempt_id
+        assert attempt is not None, "only an attempt can be driven"
+        known = self._drivers.get(attempt)
+        if known is not None:
+            if step.cancel_requested:
+                known.cancel.set()
             return
-        driver = Driver(self._workshop, step)
-        self._drivers[step.id] = driver
-        task = asyncio.create_task(self._run(driver), name=f"step {step.id}")
-        self._tasks[step.id] = task
-        task.add_done_callback(lambda _: self._forget(step.id))
+        if self._closed:
+            return
+        earlier = [self._tasks[a] for a, d in self._drivers.items() if d.step.id == step.id]
+        driver = Driver(self._workshop, step, adopted=adopted)
+        self._drivers[attempt] = driver
+        task = asyncio.create_task(self._run(driver, earlier), name=f"step {step.id}")
+        self._tasks[attempt] = task
+        task.add_done_callback(lambda _: self._forget(attempt))
 
     def cancel(self, step_id: str) -> None:
-        """Tell the driver that someone asked; the request is on disk already."""
-        driver = self._drivers.get(step_id)
-        if driver is not None:
-            driver.cancel.set()
+        """Tell the step's driver that someone asked; the request is on disk already."""
+        for driver in self._drivers.values():
+            if driver.step.id == step_id:
+                driver.cancel.set()
 
-    def drives(self, step_id: str) -> bool:
-        """Whether a driver is at work on this step."""
-        return step_id in self._tasks
-
-    def sandbox_names(self) -> set[str]:
-        """Return the names of all sandboxes that may exist because of a driver."""
-        return {name for driver in self._drivers.values() for name in driver.sandbox_names()}
+    def attempts(self) -> set[str]:
+        """Return the attempts that a driver is at work on, the cleaning up included."""
+        return set(self._drivers)
 
     async def close(self) -> None:
         """Detach: drivers end, their sandboxes run on and are adopted at the next start."""
+        self._closed = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._workshop.builds.close()
 
-    async def _run(self, driver: Driver) -> None:
+    async def _run(self, driver: Driver, earlier: list[asyncio.Task[None]]) -> None:
         try:
-            await driver.drive()
-        except Exception:  # a bug in one driver must not take the daemon down; the step says so
+            # An earlier attempt's cleaning up would take this one's scratch with it.
+            await driver.drive(earlier)
+        except Exception:
+            # A bug in one driver must not take the daemon down; the step says so.
             log.exception("driver failed", extra={"step": driver.step.id})
-            await driver.give_up("the daemon failed while driving this step; see its log")
+            await self._give_up(driver)
 
-    def _forget(self, step_id: str) -> None:
-        self._tasks.pop(step_id, None)
-        self._drivers.pop(step_id, None)
+    async def _give_up(self, driver: Driver) -> None:
+        try:
+            await driver.give_up("the daemon failed while driving this step; see its log")
+        except Exception:
+            # Not even that could be written: the step stays as it is until the next reconcile.
+            log.exception("step not ended", extra={"step": driver.step.id})
+
+    def _forget(self, attempt: str) -> None:
+        self._tasks.pop(attempt, None)
+        self._drivers.pop(attempt, None)
         self._slot_free()
 
 

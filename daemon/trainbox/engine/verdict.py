@@ -6,7 +6,7 @@ condition, in this order         reason code                state
 someone asked before it ended    ``cancelled``              cancelled
 the daemon's deadline fired      ``timeout``                failed
 the sandbox vanished             ``sandbox_lost``           interrupted
-the engine went away and a kill  ``engine_restarted``       interrupted
+a kill while nobody looked       ``engine_restarted``       interrupted
 the sandbox could not start      ``start_failed``           failed
 a watchdog fired                 ``disk_limit`` and so on   failed
 the kernel's out-of-memory kill  ``out_of_memory``          failed
@@ -39,6 +39,21 @@ class Verdict:
     reason: str = ""
 
 
+class StepEnds(Exception):
+    """What a phase raises when it finds that the step is over, with the end it is to have.
+
+    Args:
+        code: the reason code.
+        message: the sentence for people.
+        state: the terminal state.
+    """
+
+    def __init__(self, code: str, message: str, state: State = State.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+        self.state = state
+
+
 def decide(  # noqa: PLR0911 - one return per line of the table
     seen: Observation,
     limits: Limits,
@@ -55,7 +70,8 @@ def decide(  # noqa: PLR0911 - one return per line of the table
         limits: what the sandbox was given.
         cancelled: someone asked, and it was recorded, before the end was seen.
         timed_out: the daemon's own deadline stopped it.
-        engine_was_away: the backend was unreachable at some time during the run.
+        engine_was_away: the backend was unreachable at some time during the run, or the daemon
+            was, and so could not see the backend.
         failure: the guest's last ``failure`` event, if it wrote one.
     """
     if cancelled:
@@ -98,7 +114,7 @@ def _interrupted(seen: Observation, *, engine_was_away: bool) -> Verdict | None:
         return Verdict(
             State.INTERRUPTED,
             "engine_restarted",
-            "the engine went away and took the sandbox with it; retry it",
+            "the engine or the host went away and took the sandbox with it; retry it",
         )
     return None
 

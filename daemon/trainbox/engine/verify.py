@@ -11,11 +11,19 @@ from trainbox.engine.builds import Builds
 from trainbox.engine.outputs import Collected, OutputRefused, read_result
 from trainbox.engine.patience import Notice, patiently
 from trainbox.engine.requests import Requests
+from trainbox.engine.sandboxes import SandboxFiles, checked_outputs
 from trainbox.engine.staging import CodeStage
-from trainbox.engine.watch import Watch
+from trainbox.engine.verdict import StepEnds, Verdict
+from trainbox.engine.watch import Ended, Watch
 from trainbox.store.records import NewArtifact, StepRecord
-from trainbox_sdk.backends import SandboxBackend, SandboxSpec
+from trainbox_sdk.backends import Cause, SandboxBackend, SandboxSpec
+from trainbox_sdk.errors import PluginError
+from trainbox_sdk.jobs import State
 from trainbox_sdk.tasks import ArtifactCheck
+
+RUNS = 3
+"""How often a check is begun when its sandbox is lost. It only reads, so it can be run again, and
+hours of training hang on it."""
 
 
 class CheckShop(Protocol):
@@ -32,6 +40,10 @@ class CheckShop(Protocol):
     @property
     def stage(self) -> CodeStage:
         """Staged code."""
+
+    @property
+    def files(self) -> SandboxFiles:
+        """The sandboxes' directories."""
 
 
 class Verifier:
@@ -58,47 +70,83 @@ class Verifier:
 
         Raises:
             OutputRefused: a check did not accept its artifact.
+            StepEnds: interrupted: the check's sandbox was lost again and again.
+            PluginError: the check is not registered any more.
         """
-        wanted = {output.name: output.check for output in step.plan.outputs if output.check}
         found: dict[str, Mapping[str, object]] = {}
-        for artifact in collected.artifacts:
-            if artifact.name in wanted:
-                check = self._shop.checks[wanted[artifact.name]]
-                found[artifact.name] = await self._check(step, check, artifact)
+        artifacts = {artifact.name: artifact for artifact in collected.artifacts}
+        for role, output in checked_outputs(step.plan).items():
+            check = self._shop.checks.get(output.check or "")
+            if check is None:
+                raise PluginError(f"no plugin registers the check {output.check!r}")
+            if output.name in artifacts:
+                artifact = artifacts[output.name]
+                found[output.name] = await self._check(step, role, check, artifact)
         return found
 
     async def _check(
-        self, step: StepRecord, check: ArtifactCheck, artifact: NewArtifact
+        self, step: StepRecord, role: str, check: ArtifactCheck, artifact: NewArtifact
     ) -> Mapping[str, object]:
+        for _ in range(RUNS):
+            spec = await self._spec(step, role, check, artifact)
+            decided = await self._run(spec)
+            if decided.state is not State.INTERRUPTED:
+                return _accepted(spec, artifact, decided)
+            await patiently(lambda: self._backend.remove(spec.ref), self._notice)  # noqa: B023
+            await asyncio.to_thread(self._shop.files.discard_sandbox, spec.ref)
+        raise StepEnds(
+            decided.reason_code, f"while it was checked, {decided.reason}", State.INTERRUPTED
+        )
+
+    async def _run(self, spec: SandboxSpec) -> Verdict:
+        await patiently(lambda: self._start(spec), self._notice)
+        watch = Watch(self._backend, spec, self._cancel, self._notice)
+        ended = await watch.until_dead(spec.deadline_at)
+        decided = verdict.decide(
+            ended.seen,
+            spec.limits,
+            timed_out=ended.timed_out,
+            engine_was_away=ended.engine_was_away,
+            failure=guest_events.last_failure(spec.paths.events),
+        )
+        return _in_its_own_words(decided, ended, spec)
+
+    async def _spec(
+        self, step: StepRecord, role: str, check: ArtifactCheck, artifact: NewArtifact
+    ) -> SandboxSpec:
         built = await patiently(
             lambda: self._shop.builds.ensure(self._backend, check.environment, _no_report),
             self._notice,
         )
         code = await self._shop.stage.stage(check.packages)
-        spec = self._requests.check_spec(
-            step, check, artifact, code=code, environment=built.reference
+        return self._requests.check_spec(
+            step, role, check, artifact, code=code, environment=built.reference
         )
-        await patiently(lambda: self._start(spec), self._notice)
-        ended = await Watch(self._backend, spec, self._cancel, self._notice).until_dead(
-            spec.deadline_at
-        )
-        decided = verdict.decide(
-            ended.seen,
-            spec.limits,
-            timed_out=ended.timed_out,
-            failure=guest_events.last_failure(spec.paths.events),
-        )
-        facts = read_result(spec.paths.output) if decided.state is None else {}
-        # Several outputs may be checked one after the other under the same reference.
-        await patiently(lambda: self._backend.remove(spec.ref), self._notice)
-        if not facts:
-            why = decided.reason or "the check left no result"
-            raise OutputRefused("artifact_refused", f"{artifact.name} was refused: {why}")
-        return facts
 
     async def _start(self, spec: SandboxSpec) -> None:
         await self._backend.prepare(spec)
         await self._backend.start(spec)
+
+
+def _accepted(spec: SandboxSpec, artifact: NewArtifact, decided: Verdict) -> Mapping[str, object]:
+    facts = read_result(spec.paths.output) if decided.state is None else {}
+    if not facts:
+        why = decided.reason or "the check left no result"
+        raise OutputRefused("artifact_refused", f"{artifact.name} was refused: {why}")
+    return facts
+
+
+def _in_its_own_words(decided: Verdict, ended: Ended, spec: SandboxSpec) -> Verdict:
+    """Return the verdict without advice to ask for more: a check's limits are not the caller's."""
+    if decided.state is not State.FAILED:
+        return decided
+    if ended.timed_out:
+        reason = f"the check did not end within {spec.limits.wall_s:g} s"
+    elif ended.seen.cause is Cause.OUT_OF_MEMORY:
+        reason = f"the check needs more than {spec.limits.memory_bytes / verdict.GIB:.2f} GiB"
+    else:
+        reason = decided.reason
+    return Verdict(decided.state, decided.reason_code, reason)
 
 
 def _no_report(fraction: float, sentence: str) -> None:

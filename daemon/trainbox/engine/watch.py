@@ -54,13 +54,14 @@ class Watch:
             done, _ = await asyncio.wait(
                 {waiter, cancel}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED
             )
-            timed_out = not done
             if waiter not in done:
                 await self._stop()
-            return Ended(await waiter, timed_out, self._away)
+            seen = await waiter
+            return Ended(seen, not done and not _ended_before(seen, deadline_at), self._away)
         finally:
             cancel.cancel()
             waiter.cancel()
+            await asyncio.gather(cancel, waiter, return_exceptions=True)
 
     async def _patient_wait(self) -> Observation:
         return await patiently(lambda: self._backend.wait(self._spec), self._note_away)
@@ -72,3 +73,8 @@ class Watch:
     async def _note_away(self, error: Unavailable) -> None:
         self._away = True
         await self._notice(error)
+
+
+def _ended_before(seen: Observation, deadline_at: datetime) -> bool:
+    """Whether it ended in time, unseen: the daemon, or the engine, was away at its deadline."""
+    return seen.finished_at is not None and seen.finished_at < deadline_at
