@@ -128,7 +128,7 @@ class Scheduler:
     async def look(self) -> None:
         """Start what fits now and explain the rest."""
         active = await self._store.jobs.active_steps()
-        queued = await self._store.jobs.queued_steps(limit=EXPLAINED)
+        queued = await self._queued()
         if not queued:
             return
         names = {step.backend for step in queued}
@@ -137,6 +137,17 @@ class Scheduler:
         for step in decision.start:
             await self._start(step)
         await self._explain(decision.wait)
+
+    async def _queued(self) -> Sequence[StepRecord]:
+        """Return the first waiting steps; of each backend, where one's queue would hide others."""
+        first = await self._store.jobs.queued_steps(limit=EXPLAINED)
+        if len(first) < EXPLAINED:
+            return first
+        found = {step.id: step for step in first}
+        for name in self._backends:
+            of_one = await self._store.jobs.queued_steps(limit=EXPLAINED, backend=name)
+            found |= {step.id: step for step in of_one}
+        return tuple(found.values())
 
     async def _start(self, step: StepRecord) -> None:
         # The intent is on disk before any sandbox exists: a crash in between is found and resumed.

@@ -206,12 +206,14 @@ class JobStore:
         """Return every step between queued and its end: those that may have a sandbox."""
         return await self._steps(ACTIVE_STEPS_SQL, {})
 
-    async def queued_steps(self, *, limit: int) -> Sequence[StepRecord]:
+    async def queued_steps(self, *, limit: int, backend: str | None = None) -> Sequence[StepRecord]:
         """Return steps that wait for nothing but a slot, by priority and then age.
 
-        The first ``limit`` of each backend: a long queue for one does not hide another's.
+        Args:
+            limit: how many at most.
+            backend: only those that wait for this one.
         """
-        return await self._steps(QUEUED_STEPS_SQL, {"limit": limit})
+        return await self._steps(QUEUED_STEPS_SQL, {"limit": limit, "backend": backend})
 
     async def step(self, step_id: str) -> StepRecord | None:
         """Return one step."""

@@ -47,14 +47,11 @@ ONE_STEP_SQL = f"{STEP_SQL} WHERE s.id = :id"
 LIVE_STEPS_SQL = f"{STEP_SQL} WHERE s.{LIVE} ORDER BY s.seq"
 ACTIVE_STEPS_SQL = f"{STEP_SQL} WHERE s.{LIVE} AND s.state <> 'queued' ORDER BY s.seq"
 # Walks the index of waiting steps and stops at the limit, however many wait.
-QUEUED_STEPS_SQL = f"""
-SELECT * FROM (
-    SELECT *, ROW_NUMBER() OVER (PARTITION BY backend ORDER BY priority DESC, queued_at, id) AS place
-      FROM ({STEP_SQL} WHERE s.state = 'queued')
-     WHERE after_done)
- WHERE place <= :limit
- ORDER BY priority DESC, queued_at, id
-"""
+QUEUED_STEPS_SQL = (
+    f"{STEP_SQL} WHERE s.state = 'queued' AND {AFTER_DONE}"
+    " AND (:backend IS NULL OR j.backend = :backend)"
+    " ORDER BY s.priority DESC, s.seq LIMIT :limit"
+)
 ACTIVE_STEPS_OF_JOB_SQL = (
     f"{STEP_SQL} WHERE s.job_id = :job_id AND s.{LIVE} AND s.state <> 'queued' ORDER BY s.seq"
 )
