@@ -15,6 +15,8 @@ from urllib.parse import quote
 from trainbox.store.errors import StoreError
 
 BUSY_TIMEOUT_MS = 5000
+WAL_BYTES = 8 * 1024**2
+"""The log is folded back whenever it has grown by this much, so it stays near twice this."""
 APPLICATION_ID = 0x54724278
 """``TrBx`` in the file header: this database is trainbox's."""
 
@@ -25,7 +27,7 @@ WRITER_PRAGMAS: Mapping[str, str | int] = {
     "busy_timeout": BUSY_TIMEOUT_MS,
     # 0: the writer checkpoints by itself, since the automatic one swallows its errors.
     "wal_autocheckpoint": 0,
-    "journal_size_limit": 64 * 1024**2,
+    "journal_size_limit": WAL_BYTES,
     "temp_store": 2,
     "trusted_schema": 0,
 }

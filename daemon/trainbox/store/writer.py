@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from trainbox.store.connections import WAL_BYTES
 from trainbox.store.transaction import Transaction
 from trainbox_sdk.errors import StorageFull, Unavailable
 from trainbox_sdk.jobs import JobEvent
@@ -30,8 +31,6 @@ log = logging.getLogger(__name__)
 
 GROUP = 512
 DEPTH = 8192
-CHECKPOINT_CHANGES = 2000
-CHECKPOINT_BYTES = 4 * 1024**2
 
 FATAL = frozenset(
     {
@@ -93,8 +92,7 @@ class Writer:
         self._queue: queue.Queue[Request[Any] | None] = queue.Queue(depth)
         self._loop = asyncio.get_running_loop()
         self._stopping = False
-        self._checkpointed_changes = 0
-        self._checkpointed_bytes = 0
+        self._wal_bytes = 0
         self.broken = ""
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -197,14 +195,13 @@ class Writer:
         self._answer([Done(request.answer, error=refusal(error)) for request in group])
 
     def _checkpoint_if_due(self) -> None:
-        changes = self._connection.total_changes
+        """Fold the log into the database once it has grown; callers have been answered before."""
         size = self._wal.stat().st_size
-        if (
-            changes - self._checkpointed_changes < CHECKPOINT_CHANGES
-            and size - self._checkpointed_bytes < CHECKPOINT_BYTES
-        ):
+        # A log that begins anew is cut to journal_size_limit, and grows from there.
+        self._wal_bytes = min(self._wal_bytes, size)
+        if size - self._wal_bytes < WAL_BYTES:
             return
-        self._checkpointed_changes, self._checkpointed_bytes = changes, size
+        self._wal_bytes = size
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.OperationalError as error:
