@@ -314,3 +314,15 @@ async def test_ipv6(engine, echo):
     async with listening(app, "::1", 0, HttpConfig()) as url, aiohttp.ClientSession(url) as session:
         assert url.startswith("http://[::1]:")
         assert (await session.get("/echo")).status == 200
+
+
+async def test_an_answer_before_the_body_says_that_it_closes(api):
+    async def endless():
+        while True:
+            yield b"x" * 1000
+            await asyncio.sleep(0)
+
+    reply = await api.http.post("/echo/small", data=endless())
+    assert (reply.status, reply.headers["Connection"]) == (413, "close")
+    whole = await api.http.post("/echo/nowhere", data=b"x")
+    assert (whole.status, "Connection" in whole.headers) == (404, False)

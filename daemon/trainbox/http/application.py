@@ -97,7 +97,8 @@ def _answer(error: Exception, request: web.Request, table: MountTable) -> web.St
     except Exception as broken:  # noqa: BLE001 - a surface must not hide the first error
         _log_failure(broken, request)
         response = problem(error, request)
-    if response.status == 408:  # noqa: PLR2004 - the rest of that body would be read as a request
+    if not request.content.is_eof():
+        # aiohttp closes once it is tired of the rest of the body; the client must not reuse this.
         response.force_close()
     return response
 

@@ -11,7 +11,9 @@ import asyncio
 import hashlib
 import itertools
 import json
+import shutil
 import tempfile
+import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,11 +83,9 @@ class FakeEngine:
         self._models: dict[str, ModelView] = {}
         self._artifacts: dict[str, ArtifactFile] = {}
         self._news = asyncio.Condition()
-        self._folder = tempfile.TemporaryDirectory(prefix="trainbox-fake-")
-
-    def close(self) -> None:
-        """Delete the files behind artifacts."""
-        self._folder.cleanup()
+        self._folder = Path(tempfile.mkdtemp(prefix="trainbox-fake-"))
+        self.close = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        """Deletes the files behind artifacts; happens by itself with the engine."""
 
     # What a test drives.
 
@@ -143,7 +143,7 @@ class FakeEngine:
         who: Principal,
         *,
         name: str,
-        format: str,  # noqa: A002 - the protocol's name
+        format: str,
         body: AsyncIterator[bytes],
     ) -> DatasetView:
         """Store a CSV; the rows are counted, columns are text or number."""
@@ -401,7 +401,7 @@ class FakeEngine:
             raise ValidationFailed("the job cannot be accepted", errors=errors)
 
     def _publish(self, job: JobView) -> ModelView:
-        path = Path(self._folder.name) / f"{job.id}.onnx"
+        path = self._folder / f"{job.id}.onnx"
         path.write_bytes(ONNX_BYTES)
         artifact = fake_data.new_artifact(self._id("art"), job, ONNX_BYTES)
         version = 1 + sum(model.name == job.name for model in self._models.values())

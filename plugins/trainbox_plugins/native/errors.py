@@ -88,10 +88,7 @@ def _from_sdk(error: sdk.TrainboxError, request: web.Request) -> web.Response:
         headers[hdrs.WWW_AUTHENTICATE] = challenge(error.code)
     if error.retryable:
         headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
-    response = _response(document, headers)
-    if isinstance(error, (UploadStalled, Malformed, sdk.TooLarge)) and not request.content.is_eof():
-        response.force_close()
-    return response
+    return _response(document, headers)
 
 
 def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
