@@ -27,30 +27,42 @@ def refusal(status: int, explanation: str) -> EngineRefused:
     return kind(status, explanation)
 
 
-def why_unreachable(path: str) -> str:
-    """Try the engine's socket and say what is wrong with it, and how to fix it."""
+def reach(path: str) -> None:
+    """Connect to the engine's socket and let go again.
+
+    Raises:
+        BackendUnavailable: nobody is there; the sentence says what is wrong and how to fix it.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2.0)
         try:
             probe.connect(path)
-        except FileNotFoundError:
-            return (
-                f"there is no Docker socket at {path}: install Docker Engine and start it "
-                "(systemctl enable --now docker), or set socket_url to where it listens"
-            )
-        except PermissionError:
-            return (
-                f"this user may not open the Docker socket {path}: add it to the socket's group "
-                "(usermod -aG docker USER) and start the daemon again"
-            )
-        except ConnectionRefusedError:
-            return (
-                f"nothing listens on the Docker socket {path}: the engine has stopped; "
-                "start it (systemctl start docker) and look into its journal"
-            )
         except OSError as error:
-            return f"the Docker socket {path} cannot be opened: {error}"
-    return f"the engine behind {path} accepts connections but does not answer"
+            raise BackendUnavailable(_why_closed(path, error)) from error
+
+
+def no_answer(path: str, error: Exception) -> str:
+    """Return the sentence for an engine that took the connection and then failed to answer."""
+    return f"the engine behind {path} takes connections and does not answer ({error})"
+
+
+def _why_closed(path: str, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return (
+            f"there is no Docker socket at {path}: install Docker Engine and start it "
+            "(systemctl enable --now docker), or set socket_url to where it listens"
+        )
+    if isinstance(error, PermissionError):
+        return (
+            f"this user may not open the Docker socket {path}: add it to the socket's group "
+            "(usermod -aG docker USER) and start the daemon again"
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return (
+            f"nothing listens on the Docker socket {path}: the engine has stopped; "
+            "start it (systemctl start docker) and look into its journal"
+        )
+    return f"the Docker socket {path} cannot be opened: {error}"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -84,7 +96,7 @@ class Exchange:
         timeout_s: float,
         patient: bool,
     ) -> None:
-        self._path = path
+        reach(path)
         connection = _UnixConnection(path, timeout_s)
         try:
             connection.request(method, f"{target}?{urlencode(query)}", headers={"Host": "docker"})
@@ -92,7 +104,7 @@ class Exchange:
             self._response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise BackendUnavailable(why_unreachable(path)) from error
+            raise BackendUnavailable(no_answer(path, error)) from error
         if self._response.status >= http.client.BAD_REQUEST:
             raise refusal(self._response.status, self._message())
         if patient:
@@ -107,6 +119,7 @@ class Exchange:
         try:
             return self._response.read(count)
         except (OSError, ValueError, http.client.HTTPException) as error:
+            self.dispose()
             raise BackendUnavailable(f"the engine broke off an answer: {error}") from error
 
     def close(self) -> None:

@@ -22,6 +22,9 @@ _MEASURE_DEADLINE_S = 60.0
 _FIRST_LOOK_S = 0.02
 _MEMORY_POLL_S = 0.25
 _NOTE = "verdict.json"
+_ENGINE_KILLS = {137, 143, 255}
+"""What an engine that stops leaves behind: SIGKILL, SIGTERM, or no code of its own. Read as such
+only where the engine was seen to go away."""
 
 
 class Running:
@@ -93,10 +96,9 @@ class Running:
         if seen.cause is Cause.NONE and self._memory and self._memory.oom_kills:
             cause, detail = memory_cause(seen.exit_code, self._memory.oom_kills)
             seen = replace(seen, cause=cause, detail=seen.detail or detail)
-        if ended.interrupted and seen.exit_code and seen.cause is Cause.NONE:
-            return replace(
-                seen, cause=Cause.LOST, detail="the engine went away while it ran, and it is dead"
-            )
+        if ended.interrupted and seen.exit_code in _ENGINE_KILLS and seen.cause is Cause.NONE:
+            detail = "the engine went away while it ran, and took it along"
+            return replace(seen, cause=Cause.LOST, detail=detail)
         return seen
 
     def close(self) -> None:
