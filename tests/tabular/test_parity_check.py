@@ -247,7 +247,7 @@ def test_probes_visit_every_weak_spot():
                Column("d", "datetime")]  # fmt: skip
     rows = {"n": np.float32([1, 2]), "b": np.float32([0, 1]), "s": np.asarray(["a", "b"], object),
             "d": np.asarray([5, 6])}  # fmt: skip
-    probes = build_probes(columns, rows, borders={"n": [1.5]}, at_least=100)
+    probes = build_probes(columns, rows, borders={"n": [1.5]}, sample=100)
     step = np.float32(1.5)
     for value in (
         3e38,

@@ -8,6 +8,7 @@ A library that stands alone: it needs numpy, onnx and onnxruntime, and knows not
 ``trees``              decision trees as the arrays of one TreeEnsembleRegressor
 ``calendar_features``  year, month, weekday, ... of epoch seconds, in integer arithmetic
 ``columns``            raw columns, and the model features they become
+``features``           everything the trees compare, as one matrix
 ``graph``              a small graph builder with pinned versions
 ``pipeline``           ``build_onnx``: typed raw columns in, predictions out
 ``session``            onnxruntime, with its telemetry switched off

@@ -104,7 +104,7 @@ def check_parity(
     borders: Mapping[str, Sequence[float]] | None = None,
     spread: float = 1.0,
     tolerance: Tolerance | None = None,
-    at_least: int = 1000,
+    sample: int = 1000,
     seed: int = 0,
     threads: int = 1,
 ) -> ParityReport:
@@ -118,7 +118,7 @@ def check_parity(
         borders: thresholds per number column, to be visited exactly.
         spread: standard deviation of the target, for regression.
         tolerance: how far apart answers may be.
-        at_least: rows to make besides the changed ones.
+        sample: recombined rows to make, and the most real ones to take.
         seed: of the choice of rows.
         threads: onnxruntime's threads.
 
@@ -127,7 +127,7 @@ def check_parity(
         onnxruntime exceptions: the graph does not load, or does not run on all rows at once.
     """
     tolerance = tolerance or Tolerance()
-    probes = build_probes(columns, rows, borders=borders or {}, at_least=at_least, seed=seed)
+    probes = build_probes(columns, rows, borders=borders or {}, sample=sample, seed=seed)
     session = _Session(model, columns, threads)
     expected = reference(probes.table)
     comparison = _Comparison(expected, tolerance, spread)

@@ -80,17 +80,17 @@ def build_probes(
     rows: Table,
     *,
     borders: Mapping[str, Sequence[float]],
-    at_least: int = 1000,
+    sample: int = 1000,
     seed: int = 0,
 ) -> Probes:
-    """Make at least ``at_least`` rows: real ones, recombined ones, and real ones with one change.
+    """Make real rows, recombined ones, and real ones with one change.
 
     Args:
         columns: the graph's inputs.
         rows: real rows, at least one; those the model never saw are best.
         borders: thresholds the model compares a column with, float32 values; each is visited
             exactly, one float32 step above and one below.
-        at_least: how many rows to make before the changed ones.
+        sample: how many recombined rows to make, and the most real ones to take.
         seed: of the choice of rows.
 
     Raises:
@@ -100,15 +100,15 @@ def build_probes(
     if not count:
         raise ValueError("probes need at least one real row")
     random = np.random.default_rng(seed)
-    real = random.permutation(count)[:at_least]
+    real = random.permutation(count)[:sample]
     changes = [*_special_changes(columns), *_border_changes(borders)]
-    recombined = max(at_least - len(real), 0)
-    mixed = {c.name: rows[c.name][random.integers(0, count, recombined)] for c in columns}
+    # Each column drawn apart: combinations no real row has, and so leaves no real row reaches.
+    mixed = {c.name: rows[c.name][random.integers(0, count, sample)] for c in columns}
     size = -(-len(changes) // max(1, -(-len(changes) * len(columns) // MAX_CELLS)))
     changed = _apply(take(rows, random.integers(0, count, size)), changes, size)
     gone = {c.name: _constant(c, rows[c.name].dtype) for c in columns}
     parts = [take(rows, real), mixed, changed, gone]
-    kinds = ["real"] * len(real) + ["recombined"] * recombined
+    kinds = ["real"] * len(real) + ["recombined"] * sample
     reasons = [*kinds, *(change.kind for change in changes), "all_missing"]
     one_each = size == len(changes)
     kinds += [change.kind if one_each else SEVERAL for change in changes[:size]] + ["all_missing"]
