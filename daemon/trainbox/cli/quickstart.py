@@ -103,9 +103,10 @@ def _journey(
     """Upload, train, download, predict."""
     source = importlib.resources.files("trainbox") / "data" / DATA
     data = source.read_bytes()
+    text = "Content-Type: text/csv"
     with story.part("upload", f"Uploading {DATA} ({human_bytes(len(data))})"):
         dataset = own.client.upload(DATA, "csv", [data], len(data))
-    story.call("-T", DATA, "-X", "POST", "-H", "Content-Type: text/csv", _url("/v1/datasets"))
+    story.call("--data-binary", f"@{source}", "-H", text, _url("/v1/datasets"))
     body = {
         "task": TASK,
         "name": NAME,

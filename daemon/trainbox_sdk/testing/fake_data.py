@@ -23,6 +23,7 @@ PARAMS_SCHEMA: Mapping[str, Any] = {
     "properties": {
         "target": {"type": "string", "description": "Column to predict."},
         "trials": {"type": "integer", "minimum": 1, "maximum": 200, "default": 20},
+        "ignore": {"type": "array", "items": {"type": "string"}, "default": []},
         "seed": {"type": "integer", "default": 0},
     },
     "required": ["target"],
@@ -195,10 +196,11 @@ def new_model(
     model_id: str, version: int, job: JobView, artifact: ArtifactView, dataset: DatasetView | None
 ) -> ModelView:
     """Return the model row of a successful job; its inputs are the columns but the target."""
+    left_out = {job.params.get("target"), *job.params.get("ignore", ())}
     inputs = [
         {"name": column.name, "type": column.type, "dtype": column.type}
         for column in (dataset.columns if dataset else ())
-        if column.name != job.params.get("target")
+        if column.name not in left_out
     ]
     return ModelView(
         id=model_id,

@@ -1,0 +1,114 @@
+"""The quickstart's own part: order, output, clean-up; the engine behind it is the fake one."""
+
+import contextlib
+import json
+import pathlib
+import subprocess
+
+import pytest
+
+from trainbox.cli import child, quickstart
+from trainbox.cli.exits import CliError
+from trainbox_sdk.jobs import State
+from trainbox_sdk.testing.fake_engine import TOKEN
+
+
+@pytest.fixture
+def staged(daemon, monkeypatch, tmp_path):
+    """Put the running fake daemon in the place of one of its own."""
+    daemon.engine.autorun = True
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+
+    @contextlib.contextmanager
+    def own_daemon(state_dir):
+        state_dir.mkdir(parents=True, exist_ok=True)
+        yield {"url": daemon.url, "token_file": str(token)}
+
+    monkeypatch.setattr(quickstart, "own_daemon", own_daemon)
+    monkeypatch.setattr(quickstart, "_environment", lambda state_dir, backend: backend or "fake")
+
+
+def test_the_whole_way(run, staged, tmp_path):
+    result = run("quickstart", "--state-dir", tmp_path / "qs", "--trials", "2", "--json")
+    facts = result.json()
+    assert facts["backend"] == "fake"
+    assert len(facts["rows"]) == len(facts["predictions"]) == 2
+    assert set(facts["rows"][0]) >= {"city", "plan", "age", "last_contact"}
+    assert "churned" not in facts["rows"][0]
+    assert list(facts["seconds"]) == [
+        "environment",
+        "start",
+        "upload",
+        "train",
+        "download",
+        "predict",
+    ]
+    assert (tmp_path / "qs" / "churn.onnx").exists()
+    assert "succeeded" in result.err
+
+
+def test_people_get_the_backend_the_rows_and_curl(run, staged, tmp_path):
+    out = run("quickstart", "--state-dir", tmp_path / "qs", "--backend", "here").out
+    assert "backend    here" in out
+    assert out.count("predicted  {") == 2
+    assert out.count("curl -sS") == 5
+    assert TOKEN not in out, "the token stays in its file"
+
+
+def test_the_printed_curl_calls_work(run, staged, daemon, environ, tmp_path):
+    calls = run("quickstart", "--state-dir", tmp_path / "qs", "--json").json()["curl"]
+    for call in calls:
+        done = subprocess.run(
+            ["bash", "-c", f"{call.replace('curl ', 'curl --noproxy * -f ', 1)} -o answer"],
+            env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{call}: {done.stderr}"
+
+
+def test_a_job_that_fails_is_exit_3_with_its_reason(run, staged, daemon, monkeypatch, tmp_path):
+    async def fail(job_id):
+        await daemon.engine.finish(job_id, State.FAILED, "no memory left")
+
+    monkeypatch.setattr(daemon.engine, "run", fail)
+    result = run("quickstart", "--state-dir", tmp_path / "qs", code=3)
+    assert "no memory left" in result.err
+
+
+def test_ctrl_c_cancels_the_job_and_leaves_nothing_running(
+    run, staged, daemon, monkeypatch, tmp_path
+):
+    @contextlib.contextmanager
+    def interrupted(session):
+        raise KeyboardInterrupt
+        yield
+
+    daemon.engine.autorun = False
+    monkeypatch.setattr(quickstart, "display", interrupted)
+    run("quickstart", "--state-dir", tmp_path / "qs", code=130)
+    assert [job["state"] for job in run("jobs", "ls", "--json").json()] == ["cancelled"]
+
+
+def test_a_daemon_that_does_not_start_says_why(tmp_path, monkeypatch):
+    blocked = tmp_path / "state"
+    blocked.mkdir()
+    monkeypatch.setenv("TRAINBOX_PLUGINS_FILE", str(tmp_path / "absent.toml"))
+    with pytest.raises(CliError) as refused:
+        with child.own_daemon(blocked):
+            pass
+    assert "did not start" in refused.value.message
+    assert "absent.toml" in refused.value.where[0]
+    assert str(blocked) in refused.value.next_step
+
+
+def test_an_own_daemon_starts_answers_and_stops(tmp_path):
+    with child.own_daemon(tmp_path / "state") as announced:
+        token = pathlib.Path(announced["token_file"]).read_text().strip()
+        argv = ["curl", "--noproxy", "*", "-sf", announced["url"] + "/v1/plugins"]
+        done = subprocess.run(
+            [*argv, "-H", f"Authorization: Bearer {token}"], capture_output=True, check=True
+        )
+        names = {plugin["name"] for plugin in json.loads(done.stdout)["items"]}
+        assert "native" in names
+    gone = subprocess.run(argv, capture_output=True)
+    assert gone.returncode == 7, "nobody listens any more"
