@@ -25,8 +25,8 @@ _CAUSES = (
         "package_index_untrusted",
         "the package index answers with a certificate that this host does not trust",
         (
-            "add your company's CA to the system's store, or set PIP_CERT (or SSL_CERT_FILE) to "
-            "its bundle for the daemon"
+            "add your company's CA to the system's store, or set PIP_CERT to its bundle for the "
+            "daemon (REQUESTS_CA_BUNDLE, where it is set, wins over PIP_CERT)"
         ),
     ),
     (

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 IMAGE_GLIBC = 36
 """Minor version of glibc 2.x in the images' base (Debian 12): the newest a wheel may ask for."""
 
+RETRIES = 3
+"""How often pip asks an index that does not answer, before it says so."""
+
 _OLDEST_GLIBC = 5  # manylinux1
 _LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}  # PEP 513, 571, 599
 
@@ -127,7 +130,7 @@ class Wheelhouse:
         return [
             "download",
             "--progress-bar=off",
-            "--retries=3",
+            f"--retries={RETRIES}",
             "--require-hashes",
             "--only-binary=:all:",
             "--no-deps",
@@ -151,9 +154,9 @@ class _Told:
 
     def __call__(self, line: str) -> None:
         word, _, rest = line.strip().partition(" ")
-        if word in ("Collecting", "Processing"):  # from an index, from a directory
+        if rest and word in ("Collecting", "Processing"):  # from an index, from a directory
             self._seen += 1
-            package = rest.rpartition("/")[2].split("==")[0].split("-")[0]
+            package = rest.split()[0].rpartition("/")[2].split("==")[0].split("-")[0]
             fraction = min(0.99, (self._seen - 1) / self._total)
             self._report(fraction, f"downloading {package} ({self._seen} of {self._total})")
 

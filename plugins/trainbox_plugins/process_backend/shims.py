@@ -77,6 +77,11 @@ def _spawn(state: Path, lock: int, deadline_s: float) -> None:
         process.wait()  # it forks and leaves at once
         if not select.select([ready], [], [], deadline_s)[0]:
             raise BackendUnavailable(f"the step's watcher did not start within {deadline_s:g} s")
+        if notes.read(str(state), notes.RUNNING) is None:
+            said = (state / SHIM_LOG).read_text(encoding="utf-8", errors="replace").strip()
+            raise BackendUnavailable(f"the step's watcher could not start: {said[-300:]}")
+    except OSError as error:
+        raise BackendUnavailable(f"the step's watcher could not start: {error}") from error
     finally:
         os.close(ready)
         if ready_end >= 0:
