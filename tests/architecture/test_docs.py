@@ -25,6 +25,15 @@ LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 NAME = re.compile(r"\btrainbox(?:_sdk|_plugins|_guest)?(?:\.\w+)+")
 
 
+# Strings such as "trainbox.schema" are keys in a model's metadata or labels, not modules.
+KEYS = {
+    key
+    for folder in ("daemon", "plugins", "sandbox")
+    for path in (ROOT / folder).rglob("*.py")
+    for key in re.findall(r"\"(trainbox\.\w+)\"", path.read_text(encoding="utf-8"))
+}
+
+
 # --- examples
 
 
@@ -127,7 +136,7 @@ def exists(dotted: str) -> bool:
 def test_names_of_modules_exist(document: Path) -> None:
     text = re.sub(r"trainbox\.(?:service|sysusers|toml|test|schema|db)\b", "", document.read_text())
     text = re.sub(r"\w+/trainbox[\w/.]*", "", text)
-    unknown = sorted({name for name in NAME.findall(text) if not exists(name)})
+    unknown = sorted({name for name in NAME.findall(text) if not exists(name) and name not in KEYS})
     assert not unknown
 
 
@@ -148,14 +157,8 @@ def test_decisions_have_unique_numbers_and_their_parts() -> None:
         assert re.fullmatch(r"\d{4}", number)
         assert re.fullmatch(r"[a-z0-9-]+", slug)
         assert text.startswith(f"# {int(number)}. "), path.name
-        for part in (
-            "\nDate: ",
-            "Status: ",
-            "\n## Context\n",
-            "\n## Decision\n",
-            "\n## Consequences\n",
-        ):
-            assert part in text, f"{path.name} lacks {part.strip()}"
+        for part in (r"Date: \d{4}-", "Status: ", "## Context", "## Decisions?", "## Consequences"):
+            assert re.search(rf"^(?:Date: .*)?{part}", text, re.MULTILINE), f"{path.name}: {part}"
 
 
 def test_make_commands_in_the_documents_exist() -> None:
