@@ -51,14 +51,53 @@ def bare() -> web.Application:
     return app
 
 
+class NullEngine:
+    """Answers every submission with a job that is nowhere."""
+
+    async def authenticate(self, token: str) -> Any:
+        from trainbox_sdk.engine import Principal
+
+        del token
+        return Principal("bench", "bench", frozenset({"submit"}))
+
+    async def submit(self, who: Any, spec: Any, *, idempotency_key: str | None = None) -> Any:
+        from trainbox_sdk.engine import Submission
+        from trainbox_sdk.jobs import JobView, Resources, State, StepView
+
+        del idempotency_key
+        job = JobView(
+            id=f"job_{uuid4().hex}",
+            name=spec.name,
+            task=spec.task,
+            state=State.QUEUED,
+            reason_code="",
+            reason="",
+            dataset_id=None,
+            params=spec.params,
+            resources=Resources(),
+            priority=spec.priority,
+            labels={},
+            backend="none",
+            owner=who.id,
+            created_at=datetime.now(UTC),
+            started_at=None,
+            finished_at=None,
+            progress=0.0,
+            eta_s=None,
+            metrics={},
+            model_id=None,
+            steps=(StepView(f"stp_{uuid4().hex}", "noop", State.QUEUED, "", "", (), ()),),
+        )
+        return Submission(job)
+
+
 def surface() -> web.Application:
     from trainbox.http.application import build_app
     from trainbox.http.config import HttpConfig
     from trainbox_plugins.native.plugin import Plugin
-    from trainbox_sdk.testing.fake_engine import FakeEngine
 
     plugin = Plugin(Plugin.Config())
-    return build_app(FakeEngine(), plugin.register_surfaces(), HttpConfig())
+    return build_app(NullEngine(), plugin.register_surfaces(), HttpConfig())
 
 
 def sqlmodel(folder: Path) -> web.Application:

@@ -79,12 +79,6 @@ def start_peer(stack: ExitStack, kind: str, folder: Path) -> str:
     raise SystemExit(f"peer {kind} did not start")
 
 
-def fake_token() -> str:
-    from trainbox_sdk.testing.fake_engine import FakeEngine
-
-    return str(getattr(FakeEngine(), "token", "token"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
@@ -110,8 +104,9 @@ def main() -> None:
         urls = {name: start_peer(stack, name, root) for name in PEERS}
         for _ in range(options.rounds):
             for name, url in {"daemon": daemon.url, **urls}.items():
-                token = daemon.token if name == "daemon" else fake_token()
-                found[name].append(wrk(url, token, script, options.seconds, options.connections))
+                found[name].append(
+                    wrk(url, daemon.token, script, options.seconds, options.connections)
+                )
         daemon.call("POST", f"/v1/jobs/{blocker}/cancel")
     report(options.rounds, options.connections, found)
 

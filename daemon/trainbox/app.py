@@ -198,9 +198,9 @@ def _connect_feed(stack: AsyncExitStack, store: Store, plugins: Loaded) -> Event
 
 def _ingest_limits(settings: Settings) -> IngestLimits:
     return IngestLimits(
-        max_bytes=settings.max_upload_bytes,
-        max_rows=settings.max_rows,
-        max_columns=settings.max_columns,
+        upload_bytes=settings.max_upload_bytes,
+        rows=settings.max_rows,
+        columns=settings.max_columns,
     )
 
 

@@ -45,6 +45,8 @@ class DatasetView:
         digest: ``sha256:<hex>`` of the Parquet file.
         source_format: what was uploaded, ``csv`` or ``parquet``.
         bytes: size of the Parquet file.
+        warnings: what was read in a way that may surprise, such as a column of numbers that a few
+            words turned into text.
     """
 
     id: str
@@ -56,6 +58,7 @@ class DatasetView:
     columns: tuple[Column, ...]
     owner: str
     created_at: datetime
+    warnings: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name, or None."""

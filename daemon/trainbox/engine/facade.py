@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trainbox.blobs import BlobStore
 from trainbox.clock import now
@@ -43,6 +43,7 @@ from trainbox_sdk.errors import FieldError, NotFound, Unauthenticated, Validatio
 from trainbox_sdk.jobs import JobEvent, JobSpec, JobView
 from trainbox_sdk.tasks import TaskInfo
 
+FORMATS: Mapping[str, Literal["csv", "parquet"]] = {"csv": "csv", "parquet": "parquet"}
 LOG_CHUNK = 64 * 1024
 LOG_POLL_S = 0.25
 MAX_NAME = 128
@@ -99,7 +100,11 @@ class EngineFacade:
         if not 0 < len(name) <= MAX_NAME or not name.isprintable():
             problem = FieldError(("name",), f"must be 1 to {MAX_NAME} printable characters")
             raise ValidationFailed(f"name: {problem.msg}", errors=[problem])
-        data = await self._r.ingest.ingest(body, format=format)
+        known = FORMATS.get(format)
+        if known is None:
+            problem = FieldError(("format",), f"unknown format {format!r}", "csv or parquet")
+            raise ValidationFailed(f"format: {problem.msg}", errors=[problem])
+        data = await self._r.ingest.ingest(body, format=known)
         view = DatasetView(
             id=new_id("ds"),
             name=name,
@@ -110,6 +115,7 @@ class EngineFacade:
             columns=data.columns,
             owner=who.id,
             created_at=now(),
+            warnings=data.warnings,
         )
         await self._r.store.datasets.insert(view, audit=who.id)
         return view
