@@ -37,7 +37,7 @@ class CallThreads:
         self._name = name
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._busy = 0
+        self._unanswered = 0
         self._lock = threading.Lock()
 
     async def run(self, work: Callable[[], T], deadline_s: float) -> T:
@@ -68,9 +68,10 @@ class CallThreads:
             self._queue.put(None)
 
     def _ensure_thread(self) -> None:
+        """Count a call in, and start a thread if all there are may have one already."""
         with self._lock:
-            idle = len(self._threads) - self._busy
-            if self._queue.qsize() < idle or len(self._threads) >= self._count:
+            self._unanswered += 1
+            if len(self._threads) >= min(self._unanswered, self._count):
                 return
             thread = threading.Thread(
                 target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True
@@ -80,15 +81,10 @@ class CallThreads:
 
     def _serve(self) -> None:
         while (call := self._queue.get()) is not None:
-            if call.abandoned.is_set():
-                continue
-            with self._lock:
-                self._busy += 1
-            try:
+            if not call.abandoned.is_set():
                 _perform(call)
-            finally:
-                with self._lock:
-                    self._busy -= 1
+            with self._lock:
+                self._unanswered -= 1
 
 
 def _perform(call: _Call) -> None:
