@@ -15,6 +15,7 @@ value is written depends on the type, which the file's own metadata says:
     string    string    ""
     datetime  int64     the smallest int64 (else seconds since 1970 in UTC)
 """
+# ruff: noqa: ANN001, ANN201, INP001, T201, UP017 - a script to read, with a bare Python
 
 import datetime as dt
 import importlib.util

@@ -29,6 +29,9 @@ async def read_capped(request: web.Request, limit: int, timeout_s: float) -> web
         raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=declared)
     if declared is None or hdrs.CONTENT_ENCODING in request.headers:
         request = request.clone(client_max_size=limit)
+    if request.content.is_eof():  # small bodies come with their header: nothing to wait for
+        await request.read()
+        return request
     try:
         async with asyncio.timeout(timeout_s):
             await request.read()

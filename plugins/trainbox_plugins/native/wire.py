@@ -41,11 +41,11 @@ class JobIn(Body):
 
     task: Name
     dataset_id: Name | None = None
-    params: dict[str, JsonValue] = {}
+    params: dict[str, JsonValue] = Field(default_factory=dict)
     resources: ResourcesIn | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     name: Annotated[str, Field(max_length=200)] = ""
-    labels: Annotated[dict[str, str], Field(max_length=64)] = {}
+    labels: dict[str, str] = Field(default_factory=dict, max_length=64)
     backend: Name | None = None
 
 
