@@ -157,7 +157,13 @@ def test_decisions_have_unique_numbers_and_their_parts() -> None:
         assert re.fullmatch(r"\d{4}", number)
         assert re.fullmatch(r"[a-z0-9-]+", slug)
         assert text.startswith(f"# {int(number)}. "), path.name
-        for part in (r"Date: \d{4}-", "Status: ", "## Context", "## Decisions?", "## Consequences"):
+        for part in (
+            r"Date: \d{4}-",
+            "Status: ",
+            "## Context",
+            "## Decisions?",
+            "## (?:Consequences|What it costs)",
+        ):
             assert re.search(rf"^(?:Date: .*)?{part}", text, re.MULTILINE), f"{path.name}: {part}"
 
 

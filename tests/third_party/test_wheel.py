@@ -101,7 +101,9 @@ def clean(built: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     succeed(sys.executable, "-m", "venv", folder)
     pip = (folder / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "-q")
     environment = clean_environment()
-    succeed(*pip, "--no-compile", "--require-hashes", "-r", ROOT / "locks/runtime.lock", env=environment)
+    succeed(
+        *pip, "--no-compile", "--require-hashes", "-r", ROOT / "locks/runtime.lock", env=environment
+    )
     wheels = [path for name, path in built.items() if name != "sdist"]
     succeed(*pip, "--no-index", "--no-deps", *wheels, env=environment)
     return folder / "bin"
