@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from trainbox.workers.text_types import TypedColumn
 
 OPEN_FILES = 256
+HEADROOM = 2
+"""Times the memory DuckDB plans within that the kernel lets the worker have: DuckDB does not count
+all it uses, and its allocators hold more than they use."""
 
 
 def main() -> int:
@@ -30,7 +33,7 @@ def main() -> int:
     here = Path.cwd()
     report = lock_down(
         write=(here,),
-        memory_bytes=request.memory_bytes,
+        data_bytes=HEADROOM * request.memory_bytes,
         file_bytes=request.scratch_bytes,
         open_files=OPEN_FILES,
         cpu_s=request.cpu_s,

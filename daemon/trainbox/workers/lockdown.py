@@ -10,9 +10,6 @@ import trainbox_guest
 from trainbox_guest import confine
 from trainbox_guest.confine import privileges
 
-HEADROOM = 2
-"""Times the planned memory the kernel lets a worker have: allocators hold more than is used."""
-
 REQUIRED = (confine.LIMITS, confine.PRIVILEGES)
 """Layers every Linux gives; a worker that lacks one of them does not start."""
 
@@ -20,7 +17,7 @@ REQUIRED = (confine.LIMITS, confine.PRIVILEGES)
 def lock_down(
     *,
     write: tuple[Path, ...],
-    memory_bytes: int,
+    data_bytes: int,
     file_bytes: int,
     open_files: int,
     cpu_s: int | None,
@@ -29,9 +26,7 @@ def lock_down(
 
     Network, files, privileges and system calls go as far as the host allows; the report says how
     far. Memory is held by RLIMIT_DATA (setrlimit(2)), not RLIMIT_AS: what counts is memory that can
-    be written, not the sparse address space that allocators and thread stacks reserve. The engine
-    in the worker plans within ``memory_bytes``; the kernel's limit stands behind it, for what an
-    engine does not count.
+    be written, not the sparse address space that allocators and thread stacks reserve.
 
     Raises:
         confine.ConfinementError: a layer of :data:`REQUIRED` does not hold.
@@ -49,6 +44,5 @@ def lock_down(
         require=REQUIRED,
     )
     report = confine.apply(policy)
-    hard = HEADROOM * memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (data_bytes, data_bytes))
     return report

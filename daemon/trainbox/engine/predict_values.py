@@ -1,0 +1,200 @@
+"""JSON values checked against the type of one model input.
+
+Nothing here is converted silently: ``"12"`` is no number, 1 is no boolean. What training read as
+missing is ``null``; a gap word such as ``NA`` is a text like any other.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from trainbox_sdk.errors import Unavailable
+
+QUOTED = 80
+
+FLOAT_LIMITS = {
+    "float16": 65504.0,
+    "float": 3.4028234663852886e38,
+    "float32": 3.4028234663852886e38,
+}
+"""Largest finite value (IEEE 754) of the narrower element types."""
+FLOATS = frozenset({"float16", "float", "float32", "double", "float64"})
+INTEGERS = {
+    "int64": (-(2**63) + 1, 2**63 - 1),  # the lowest means "missing"
+    "int32": (-(2**31), 2**31 - 1),
+    "int16": (-(2**15), 2**15 - 1),
+    "int8": (-(2**7), 2**7 - 1),
+    "uint8": (0, 2**8 - 1),
+}
+
+_DATETIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?( ?(Z|[+-][0-9]{2}(:?[0-9]{2})?))?)?"
+)
+_BEFORE_ZONE = re.compile(r" ([Z+-])")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
+
+
+class Wrong(ValueError):
+    """A value of the wrong type.
+
+    Args:
+        message: what is wrong with it.
+        hint: how to fix it.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+Convert = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a signature.
+
+    Attributes:
+        nullable: whether its tensor has a value that means "missing".
+        convert: returns what the worker takes for a present value, or raises :class:`Wrong`.
+    """
+
+    name: str
+    type: str
+    nullable: bool
+    convert: Convert
+
+    def read(self, value: Any) -> Any:
+        """Return what the worker takes for a JSON value, None for a missing one.
+
+        Raises:
+            Wrong: not of this input's type.
+        """
+        if value is not None:
+            return self.convert(value)
+        if not self.nullable:
+            hint = "this model takes no missing value here"
+            raise Wrong(f"must be a {self.type}, not null", hint)
+        return None
+
+
+def read_signature(signature: Mapping[str, Any]) -> tuple[Input, ...]:
+    """Return the inputs of a model's signature.
+
+    Raises:
+        Unavailable: the signature states none, or a type nobody knows.
+    """
+    inputs = signature.get("inputs") or ()
+    if not inputs:
+        raise Unavailable("the model has no signature", code="model_unusable")
+    return tuple(_input(item) for item in inputs)
+
+
+def _input(item: Mapping[str, Any]) -> Input:
+    name, kind, dtype = str(item["name"]), str(item["type"]), str(item.get("dtype", ""))
+    match kind:
+        case "number" if dtype in INTEGERS:
+            return Input(name, kind, nullable=False, convert=_integer(*INTEGERS[dtype]))
+        case "number":
+            return Input(name, kind, nullable=True, convert=_number(dtype))
+        case "boolean":
+            return Input(name, kind, nullable=dtype in FLOATS, convert=_boolean)
+        case "string":
+            return Input(name, kind, nullable=True, convert=_string)
+        case "datetime":
+            return Input(name, kind, nullable=True, convert=epoch_seconds)
+    raise Unavailable(f"input {name!r} has the unknown type {kind!r}", code="model_unusable")
+
+
+def named(value: Any) -> str:
+    """Name a JSON value's type, and the value where it is a scalar."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return f"the boolean {str(value).lower()}"
+        case int() | float():
+            return f"the number {str(value)[:QUOTED]}"
+        case str():
+            return f"the string {value[:QUOTED]!r}"
+        case Mapping():
+            return "an object"
+        case _:
+            return "a list"
+
+
+def _number(dtype: str) -> Convert:
+    limit = FLOAT_LIMITS.get(dtype, math.inf)
+
+    def convert(value: Any) -> float:
+        if type(value) is not float and type(value) is not int:
+            raise Wrong(f"must be a number, not {named(value)}", _number_hint(value))
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not -limit <= number <= limit or not math.isfinite(number):
+            raise Wrong(f"must be a finite number of type {dtype}, not {str(value)[:QUOTED]}")
+        return number
+
+    return convert
+
+
+def _number_hint(value: Any) -> str:
+    return 'send 12.5 instead of "12.5"' if isinstance(value, str) else "send null if it is unknown"
+
+
+def _integer(low: int, high: int) -> Convert:
+    def convert(value: Any) -> int:
+        whole = type(value) is int or (type(value) is float and value.is_integer())
+        if not whole or not low <= value <= high:
+            raise Wrong(f"must be an integer from {low} to {high}, not {named(value)}")
+        return int(value)
+
+    return convert
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is not bool:
+        raise Wrong(
+            f"must be true or false, not {named(value)}", "0 and 1 are numbers, not booleans"
+        )
+    return value
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str:
+        raise Wrong(f"must be a string, not {named(value)}", 'send "7" instead of 7')
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise Wrong("must be Unicode text: it holds half a surrogate pair") from error
+    if "\0" in value:
+        raise Wrong("must not hold a NUL character")
+    return value
+
+
+def epoch_seconds(value: Any) -> int:
+    """Return whole seconds since 1970 in UTC, rounded down, of ISO 8601 text.
+
+    Raises:
+        Wrong: not such a text, or no such day.
+    """
+    hint = 'send ISO 8601, such as "2024-12-31" or "2024-12-31T10:00:00+01:00"'
+    if type(value) is not str or not _DATETIME.fullmatch(value):
+        raise Wrong(f"must be a datetime, not {named(value)}", hint)
+    try:
+        moment = datetime.fromisoformat(
+            value.replace(" +", "+").replace(" -", "-").replace(" Z", "Z")
+        )
+    except ValueError as error:
+        raise Wrong(f"must be a datetime, not {named(value)}: {error}", hint) from error
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // _SECOND
