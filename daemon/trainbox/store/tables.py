@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
+from trainbox import states
 from trainbox_sdk.jobs import TERMINAL, State
 
 
@@ -32,6 +33,7 @@ def quoted(states: Any) -> str:
 
 LIVE = f"state NOT IN ({quoted(TERMINAL)})"
 """The condition of the partial indexes over what still moves."""
+ACTIVE = f"state IN ({quoted(states.ACTIVE)})"
 
 metadata = MetaData()
 
@@ -155,7 +157,8 @@ class StepRow(Row, table=True):
             "(attempt_id IS NULL) <= (state IN ('queued', 'failed', 'cancelled'))",
             name="active_has_attempt",
         ),
-        Index("steps_live", "state", "seq", sqlite_where=text(LIVE)),
+        Index("steps_live", "seq", sqlite_where=text(LIVE)),
+        Index("steps_active", "seq", sqlite_where=text(ACTIVE)),
         Index("steps_waiting", text("priority DESC"), "seq", sqlite_where=text("state = 'queued'")),
     )
 

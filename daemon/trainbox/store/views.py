@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from trainbox.store import codec
 from trainbox.store.records import StepRecord
 from trainbox.store.tables import (
+    ACTIVE,
     LIVE,
     ArtifactRow,
     AttemptRow,
@@ -45,16 +46,14 @@ SELECT s.id, s.job_id, s.plan, s.state, s.reason_code, s.attempt, s.attempt_id, 
 """  # noqa: S608 - constants
 ONE_STEP_SQL = f"{STEP_SQL} WHERE s.id = :id"
 LIVE_STEPS_SQL = f"{STEP_SQL} WHERE s.{LIVE} ORDER BY s.seq"
-ACTIVE_STEPS_SQL = f"{STEP_SQL} WHERE s.{LIVE} AND s.state <> 'queued' ORDER BY s.seq"
+ACTIVE_STEPS_SQL = f"{STEP_SQL} WHERE s.{ACTIVE} ORDER BY s.seq"
 # Walks the index of waiting steps and stops at the limit, however many wait.
 QUEUED_STEPS_SQL = (
     f"{STEP_SQL} WHERE s.state = 'queued' AND {AFTER_DONE}"
     " AND (:backend IS NULL OR j.backend = :backend)"
     " ORDER BY s.priority DESC, s.seq LIMIT :limit"
 )
-ACTIVE_STEPS_OF_JOB_SQL = (
-    f"{STEP_SQL} WHERE s.job_id = :job_id AND s.{LIVE} AND s.state <> 'queued' ORDER BY s.seq"
-)
+ACTIVE_STEPS_OF_JOB_SQL = f"{STEP_SQL} WHERE s.job_id = :job_id AND s.{ACTIVE} ORDER BY s.seq"
 
 
 def step_record(row: Record) -> StepRecord:

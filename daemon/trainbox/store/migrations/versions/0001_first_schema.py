@@ -162,7 +162,10 @@ CREATE TABLE steps (
  STRICT
 """,
     """\
-CREATE INDEX steps_live ON steps (state, seq) WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'interrupted')
+CREATE INDEX steps_active ON steps (seq) WHERE state IN ('preparing', 'running', 'collecting', 'verifying')
+""",
+    """\
+CREATE INDEX steps_live ON steps (seq) WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'interrupted')
 """,
     """\
 CREATE INDEX steps_waiting ON steps (priority DESC, seq) WHERE state = 'queued'
