@@ -12,6 +12,7 @@ from models import train
 from onnx import TensorProto, helper, numpy_helper
 
 from trainbox_plugins.onnx_kit import calendar_features
+from trainbox_plugins.onnx_kit import probes as probes_module
 from trainbox_plugins.onnx_kit.catboost_json import FloatSplit, ObliviousTree
 from trainbox_plugins.onnx_kit.columns import Column
 from trainbox_plugins.onnx_kit.parity import check_parity
@@ -263,6 +264,21 @@ def test_probes_visit_every_weak_spot():
     assert calendar_features.MISSING in probes.table["d"]
     assert np.isnan(probes.table["b"]).any()
     assert len(probes.kinds) == len(probes.table["n"]) >= 100
+
+
+def test_wide_tables_carry_several_changes_in_a_row(monkeypatch):
+    columns = [Column(f"n{i}", "number") for i in range(40)]
+    rows = {column.name: np.float32([1, 2, 3]) for column in columns}
+    borders = {column.name: [1.5, 2.5] for column in columns}
+    apart = build_probes(columns, rows, borders=borders, sample=10)
+    monkeypatch.setattr(probes_module, "MAX_CELLS", 8000)
+    packed = build_probes(columns, rows, borders=borders, sample=10)
+    assert len(packed.kinds) * len(columns) < 10_000 < len(apart.kinds) * len(columns)
+    assert packed.counts == apart.counts
+    assert packed.kinds.count("several") > 100
+    for name in rows:
+        want, have = (np.unique(p.table[name]) for p in (apart, packed))
+        assert np.array_equal(want, have, equal_nan=True)
 
 
 def test_probes_need_a_row():

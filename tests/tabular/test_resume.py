@@ -19,7 +19,7 @@ from trainbox_guest import protocol
 from trainbox_plugins.tabular.guest import study as study_module
 from trainbox_plugins.tabular.guest.settings import Settings
 
-TRIALS = 6
+TRIALS = 9
 
 
 def launch(folder, **params) -> subprocess.Popen:

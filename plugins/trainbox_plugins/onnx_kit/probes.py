@@ -102,9 +102,10 @@ def build_probes(
     random = np.random.default_rng(seed)
     real = random.permutation(count)[:sample]
     changes = [*_special_changes(columns), *_border_changes(borders)]
+    changes.sort(key=lambda change: change.column)
     # Each column drawn apart: combinations no real row has, and so leaves no real row reaches.
     mixed = {c.name: rows[c.name][random.integers(0, count, sample)] for c in columns}
-    size = -(-len(changes) // max(1, -(-len(changes) * len(columns) // MAX_CELLS)))
+    size = _changed_rows(changes, len(columns))
     changed = _apply(take(rows, random.integers(0, count, size)), changes, size)
     gone = {c.name: _constant(c, rows[c.name].dtype) for c in columns}
     parts = [take(rows, real), mixed, changed, gone]
@@ -142,10 +143,18 @@ def _border_changes(borders: Mapping[str, Sequence[float]]) -> Iterator[_Change]
                 yield _Change("border_below", name, below)
 
 
+def _changed_rows(changes: Sequence[_Change], columns: int) -> int:
+    """Return how many rows carry the changes: one each, or fewer where the table is very wide."""
+    together = max(1, -(-len(changes) * columns // MAX_CELLS))
+    most = max(Counter(change.column for change in changes).values())
+    return max(-(-len(changes) // together), most)
+
+
 def _apply(
     table: dict[str, NDArray[Any]], changes: Sequence[_Change], size: int
 ) -> dict[str, NDArray[Any]]:
-    # A column's changes follow one another, so that going round keeps them in different rows.
+    # A column's changes follow one another and are no more than the rows, so that going round
+    # never puts two of them into one row.
     for index, change in enumerate(changes):
         table[change.column][index % size] = change.value
     return table

@@ -157,7 +157,7 @@ class _Job:
             self._pool,
             data.frame,
             classes=data.target.classes,
-            probe_rows=self._held[:_PROBE_ROWS],
+            probe_rows=self._random.permutation(self._held)[:_PROBE_ROWS],
             spread=spread or 1.0,
             metadata=describe.metadata(data, self._settings, self._run.job),
             folder=self._run.scratch_path,
