@@ -67,6 +67,14 @@ async def test_a_bad_key_is_refused(api, dataset, problem, key):
         ({"task": "binclass", "params": []}, ["params"], ""),
         ({"task": "binclass", "labels": {"a": 1}}, ["labels", "a"], ""),
         ({"task": "binclass", "resources": {"cpus": 0}}, ["resources", "cpus"], ""),
+        ({"task": "binclass", "resources": {"cpus": 10**9}}, ["resources", "cpus"], ""),
+        (
+            {"task": "binclass", "resources": {"memory_bytes": 10**30}},
+            ["resources", "memory_bytes"],
+            "",
+        ),
+        ({"task": "binclass", "resources": {"timeout_s": 1e300}}, ["resources", "timeout_s"], ""),
+        ({"task": "binclass", "labels": {str(n): "" for n in range(65)}}, ["labels"], ""),
         ({"params": {}}, ["task"], "Add this field."),
     ],
 )

@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 from pydantic import TypeAdapter
+from yarl import URL
 
 from trainbox_plugins.native import wire
 from trainbox_plugins.native.config import Config
@@ -51,7 +52,13 @@ async def test_no_such_model(api, model, problem, ref):
 
 
 @pytest.mark.parametrize(
-    ("body", "loc"), [({}, "version"), ({"version": 0}, "version"), ({"version": "1"}, "version")]
+    ("body", "loc"),
+    [
+        ({}, "version"),
+        ({"version": 0}, "version"),
+        ({"version": "1"}, "version"),
+        ({"version": 10**30}, "version"),
+    ],
 )
 async def test_wrong_alias_bodies(api, model, problem, body, loc):
     await model()
@@ -60,6 +67,16 @@ async def test_wrong_alias_bodies(api, model, problem, body, loc):
     assert found["errors"][0]["loc"] == [loc]
     reply = await api.http.put("/v1/models/churn/aliases/best", json={"version": 7})
     await problem(reply, 404, "model_not_found")
+
+
+@pytest.mark.parametrize("alias", ["a%20b", "a%2Fb", "1", "%C3%BC", "x" * 65, "-x", "a@b", "a:1"])
+async def test_wrong_alias_names(api, model, problem, alias):
+    await model()
+    reply = await api.http.put(
+        URL(f"/v1/models/churn/aliases/{alias}", encoded=True), json={"version": 1}
+    )
+    found = await problem(reply, 422, "validation_failed")
+    assert found["errors"][0]["loc"] == ["path", "alias"]
 
 
 async def test_the_onnx_download_knows_its_digest(api, model):

@@ -86,6 +86,15 @@ async def test_a_foreign_event_id_is_refused(api, job, problem, last):
     await problem(reply, 422, "validation_failed")
 
 
+@pytest.mark.parametrize(
+    "query", ["after=-1", "after=9" + "9" * 30, "after=x", "follow=maybe", "x=1"]
+)
+async def test_wrong_event_queries(api, job, problem, query):
+    made = await job()
+    for path in ("/v1/events", f"/v1/jobs/{made['id']}/events"):
+        await problem(await api.http.get(f"{path}?{query}"), 422, "validation_failed")
+
+
 async def test_silence_is_filled_with_comments(engine, serve_with):
     async with serve_with(engine, Config(heartbeat_s=0.05)) as api:
         async with api.http.get("/v1/events") as reply:
@@ -208,7 +217,9 @@ async def test_logs_follow_to_the_end_and_resume_by_offset(api, job):
     assert await (await api.http.get(f"{url}?offset=10000")).read() == b""
 
 
-@pytest.mark.parametrize("query", ["offset=-1", "offset=x", "follow=perhaps", "tail=5"])
+@pytest.mark.parametrize(
+    "query", ["offset=-1", "offset=9" + "9" * 30, "offset=x", "follow=perhaps", "tail=5"]
+)
 async def test_wrong_log_queries(api, job, problem, query):
     made = await job()
     reply = await api.http.get(f"/v1/jobs/{made['id']}/logs?{query}")

@@ -65,7 +65,7 @@ def show(session: Session, model: str) -> None:
         print_json(found)
         return
     names = ("id", "name", "version", "task", "aliases", "job_id", "dataset_id", "digest", "bytes")
-    print_facts({name: found[name] for name in names})
+    print_facts({name: found[name] for name in names} | {"aliases": ", ".join(found["aliases"])})
     for title in ("metrics", "parity"):
         click.echo(f"\n{title}")
         print_facts({f"  {name}": value for name, value in found[title].items()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from trainbox_plugins.native import translate, wire
@@ -9,6 +11,10 @@ from trainbox_plugins.native.replies import file_reply, json_reply, page_reply
 from trainbox_plugins.native.requests import json_body, query
 from trainbox_sdk.artifacts import PredictRequest
 from trainbox_sdk.engine import Engine, Principal
+from trainbox_sdk.errors import FieldError, ValidationFailed
+
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+"""A word that needs no quoting in a URL or a shell, and is never taken for a version."""
 
 
 class Models:
@@ -38,6 +44,12 @@ class Models:
     async def set_alias(self, request: web.Request, who: Principal) -> web.StreamResponse:
         """``PUT /v1/models/{ref}/aliases/{alias}``: point the alias at a version of that name."""
         name, alias = request.match_info["ref"], request.match_info["alias"]
+        if not _ALIAS.fullmatch(alias):
+            reason = "must be 1 to 64 letters, digits, '.', '_' or '-', a letter first"
+            raise ValidationFailed(
+                f"The alias {alias[:80]!r} {reason}.",
+                errors=[FieldError(("path", "alias"), reason)],
+            )
         body = await json_body(request, wire.AliasIn)
         model = await self._engine.set_alias(who, f"{name}:{body.version}", alias)
         return json_reply(translate.model(model))

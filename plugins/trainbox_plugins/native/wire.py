@@ -19,6 +19,9 @@ from trainbox_sdk.jobs import State
 Cell = float | int | str | bool | None
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Limit = Annotated[int, Field(ge=1, le=500)]
+INT64 = 2**63 - 1
+"""Largest number a store or a file offset takes; a larger one is a mistake of the caller."""
+YEAR_S = 366 * 24 * 3600
 
 
 class Body(BaseModel):
@@ -30,10 +33,10 @@ class Body(BaseModel):
 class ResourcesIn(Body):
     """Overrides of a task's default resources."""
 
-    cpus: Annotated[float, Field(gt=0)] | None = None
-    memory_bytes: Annotated[int, Field(gt=0)] | None = None
-    gpus: Annotated[int, Field(ge=0)] | None = None
-    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    cpus: Annotated[float, Field(gt=0, le=4096)] | None = None
+    memory_bytes: Annotated[int, Field(gt=0, le=INT64)] | None = None
+    gpus: Annotated[int, Field(ge=0, le=1024)] | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=YEAR_S)] | None = None
 
 
 class JobIn(Body):
@@ -52,7 +55,7 @@ class JobIn(Body):
 class AliasIn(Body):
     """``PUT /v1/models/{name}/aliases/{alias}``."""
 
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=INT64)]
 
 
 class PredictIn(Body):
@@ -89,14 +92,14 @@ class JobsQuery(PageQuery):
 class EventsQuery(Query):
     """An event stream."""
 
-    after: Annotated[int, Field(ge=0)] = 0
+    after: Annotated[int, Field(ge=0, le=INT64)] = 0
     follow: bool | None = None
 
 
 class LogsQuery(Query):
     """A log."""
 
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Annotated[int, Field(ge=0, le=INT64)] = 0
     follow: bool = False
 
 
