@@ -212,7 +212,10 @@ class DockerEngine:
 
     async def image_remove(self, reference: str) -> None:
         try:
-            await self._call(lambda client: client.remove_image(reference), self._start_deadline_s)
+            # Without noprune an untagged base would go with the last image built on it.
+            await self._call(
+                lambda client: client.remove_image(reference, noprune=True), self._start_deadline_s
+            )
         except NotThere:
             return
 

@@ -36,6 +36,7 @@ CREATED = "trainbox.environment.created"
 IMPORT_S = "trainbox.environment.import_s"
 BUILDING = "trainbox.building"
 """Label of the throw-away containers, so that a crashed build's can be told from sandboxes."""
+BUILDING_FOR = "trainbox.building.digest"
 
 PYTHON = f"{install_environment.PREFIX}/bin/python"
 _USER = "10001:10001"
@@ -160,7 +161,7 @@ class ImageBuilder:
         self, environment: Environment, wheels: Wheels, base: str, labels: Mapping[str, str]
     ) -> str:
         with _staged(environment, wheels, self._settings.cache_dir) as stage:
-            body = _install_body(base, stage)
+            body = _install_body(base, stage, environment)
             container = await self._engine.create(f"trainbox-build-{uuid.uuid4().hex[:12]}", body)
             try:
                 await self._run(container, f"installing {environment.name}")
@@ -169,6 +170,7 @@ class ImageBuilder:
                     "WORKDIR /tmp",
                     f'CMD ["{PYTHON}"]',
                     *(f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()),
+                *(f"LABEL {key}=\"\"" for key in (BUILDING, BUILDING_FOR)),
                 ]
                 return await self._engine.commit(container, changes=changes)
             finally:
@@ -208,17 +210,17 @@ class ImageBuilder:
             stream.close()
 
 
-def _install_body(base: str, stage: Path) -> dict[str, Any]:
+def _install_body(base: str, stage: Path, environment: Environment) -> dict[str, Any]:
     source = Path(install_environment.__file__).read_text(encoding="utf-8")
     # The one interpreter every base has on its PATH, whatever the directory.
-    command = f"exec python3 -I -c {shlex.quote(source)}"
+    command = f"exec python3 -I -c {shlex.quote(source)} {environment.python}"
     return {
         "Image": base,
         "Entrypoint": [],
         "Cmd": ["/bin/sh", "-c", command],
         "User": "0:0",
         "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/tmp"],
-        "Labels": {BUILDING: "1"},
+        "Labels": {BUILDING: "1", BUILDING_FOR: environment.digest},
         "HostConfig": {
             "NetworkMode": "none",
             "CapDrop": ["ALL"],
@@ -240,7 +242,7 @@ def _import_body(image: str, environment: Environment) -> dict[str, Any]:
         "Cmd": [PYTHON, "-I", "-B", "-c", code],
         "User": _USER,
         "Env": ["LANG=C.UTF-8", "HOME=/tmp", "PATH=/usr/local/bin:/usr/bin:/bin"],
-        "Labels": {BUILDING: "1"},
+        "Labels": {BUILDING: "1", BUILDING_FOR: environment.digest},
         "HostConfig": {
             "NetworkMode": "none",
             "ReadonlyRootfs": True,

@@ -18,7 +18,10 @@ _MNT = "/mnt"
 
 
 def main() -> None:
-    """Make the environment at :data:`PREFIX`."""
+    """Make the environment at :data:`PREFIX`, of the Python version given as argument."""
+    here = "{}.{}".format(*sys.version_info[:2])
+    if here != sys.argv[1]:
+        sys.exit(f"the base has Python {here}, the lock is for {sys.argv[1]}")
     subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", PREFIX], check=True)
     python = f"{PREFIX}/bin/python"
     pip = f"{_MNT}/pip.whl/pip" if os.path.exists(f"{_MNT}/pip.whl") else f"{_MNT}/pip"  # noqa: PTH110
