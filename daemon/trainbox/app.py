@@ -99,6 +99,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         stack.push_async_callback(store.close)
         plugins = load_plugins(read_manifest(settings.plugins_file))
         registry = build_registry(plugins)
+        plugins.notify_daemon_state("starting")
         await _open_backends(stack, registry.backends, store.instance)
         house = await _furnish(stack, settings, store, registry, plugins)
         await _first_token(settings, store)
@@ -163,7 +164,7 @@ async def _furnish(
         predictor=predictor,
         feed=feed,
         readiness=ReadinessProbe(store, registry, pulse, state_dir, settings.free_bytes_floor),
-        plugins=plugins.infos(),
+        plugins=plugins.infos,
     )
     reconciler = Reconciler(store, registry.backends, supervisor, files)
     return House(

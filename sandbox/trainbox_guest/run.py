@@ -33,10 +33,21 @@ class Run:
     """One step as the guest sees it: what to do, where the data lies, where results go."""
 
     spec: protocol.GuestSpec
-    dataset_path: Path
+    dataset: Optional[Path]
     output_path: Path
     scratch_path: Path
     emit: Emitter
+
+    @property
+    def dataset_path(self) -> Path:
+        """Where the data lies.
+
+        Raises:
+            GuestError: this step was given none.
+        """
+        if self.dataset is None:
+            raise GuestError("no_dataset", "this step has no dataset", "submit the job with one")
+        return self.dataset
 
     @property
     def params(self) -> Dict[str, Any]:
@@ -90,12 +101,13 @@ class Run:
         env = os.environ if environ is None else environ
         try:
             spec_text = Path(env[protocol.ENV_SPEC]).read_text(encoding="utf-8")
-            dataset = Path(env[protocol.ENV_DATASET])
             output = Path(env[protocol.ENV_OUTPUT])
         except KeyError as error:
             raise protocol.ProtocolError(f"{error.args[0]} is not set") from error
         except OSError as error:
             raise protocol.ProtocolError(f"the spec cannot be read: {error}") from error
+        dataset = env.get(protocol.ENV_DATASET)
         scratch = Path(env.get(protocol.ENV_SCRATCH) or output)
         emit = Emitter(env.get(protocol.ENV_EVENTS))
-        return cls(protocol.GuestSpec.from_json(spec_text), dataset, output, scratch, emit)
+        spec = protocol.GuestSpec.from_json(spec_text)
+        return cls(spec, Path(dataset) if dataset else None, output, scratch, emit)

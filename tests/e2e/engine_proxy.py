@@ -17,6 +17,7 @@ class EngineProxy:
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._pumps: list[threading.Thread] = []
 
     def up(self) -> None:
         """Listen, and forward from now on."""
@@ -39,6 +40,9 @@ class EngineProxy:
             for sock in self._open:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
+        for pump in self._pumps:
+            pump.join()
+        self._pumps.clear()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -50,13 +54,24 @@ class EngineProxy:
             server.connect(self._engine)
             with self._lock:
                 self._open |= {client, server}
-            for source, target in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+            pump = threading.Thread(target=self._serve, args=(client, server), daemon=True)
+            self._pumps.append(pump)
+            pump.start()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        for sock, how in ((target, socket.SHUT_WR), (source, socket.SHUT_RD)):
-            with contextlib.suppress(OSError):
-                sock.shutdown(how)
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server:
+            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            back.join()
+        with self._lock:
+            self._open -= {client, server}
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    # Only this direction has ended: a client that half-closes still waits for its answer.
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +65,7 @@ class Rooms:
     predictor: Predictor
     feed: EventFeed
     readiness: ReadinessProbe
-    plugins: tuple[PluginInfo, ...]
+    plugins: Callable[[], Sequence[PluginInfo]]
 
 
 class EngineFacade:
@@ -255,7 +255,7 @@ class EngineFacade:
 
     def plugins(self) -> Sequence[PluginInfo]:
         """List plugins."""
-        return self._r.plugins
+        return self._r.plugins()
 
     async def readiness(self) -> Readiness:
         """Look at store, backends and space now."""
