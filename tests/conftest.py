@@ -7,9 +7,11 @@ machine without one says so.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -18,6 +20,8 @@ from typing import Any
 import pytest
 
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
+
+pytest.register_assert_rewrite("trainbox_sdk.testing")
 
 LABELS = {"trainbox.test": "base", "trainbox.test.recipe": "bookworm-python3-1"}
 
@@ -31,8 +35,11 @@ def _docker_or_say_so(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def docker_base_image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image with a bare Python: kept on the engine between runs, made once with debootstrap."""
-    found = _apart(_find())
-    return found or _apart(_import(_root_tar(tmp_path_factory.mktemp("base-image"))))
+    # One session makes it; others that start meanwhile wait and find it.
+    with Path(tempfile.gettempdir(), "trainbox-test-base.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = _apart(_find())
+        return found or _apart(_import(_root_tar(tmp_path_factory.mktemp("base-image"))))
 
 
 async def _find() -> str | None:
@@ -46,6 +53,8 @@ async def _import(tar: Path) -> str:
     engine = DockerEngine()
     labels = [f"LABEL {key}={value}" for key, value in LABELS.items()]
     image = await engine.image_import(tar, changes=[*labels, "WORKDIR /tmp"])
+    # A name keeps it from being pruned as dangling.
+    await engine.image_tag(image, "trainbox-test-base", LABELS["trainbox.test.recipe"])
     await engine.close()
     tar.unlink()
     return image

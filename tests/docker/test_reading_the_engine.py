@@ -83,6 +83,11 @@ def test_times_are_utc_and_year_one_is_never() -> None:
     assert observation_of_inspect(REF, never).started_at is None
 
 
+def test_start_noted_after_the_end_is_not_after_it() -> None:
+    seen = observation_of_inspect(REF, inspected(StartedAt="2026-11-21T10:00:02Z"))
+    assert seen.started_at == seen.finished_at == datetime(2026, 11, 21, 10, 0, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("state", ["removing", "", "something new"])
 def test_container_in_no_known_state_is_not_reported(state: str) -> None:
     assert observation_of_summary({"Labels": ref_labels(REF), "State": state}) is None

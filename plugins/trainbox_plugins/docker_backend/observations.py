@@ -37,14 +37,19 @@ def observation_of_inspect(ref: SandboxRef, found: Mapping[str, Any]) -> Observa
     ended = phase is Phase.EXITED
     exit_code = int(state["ExitCode"]) if ended else None
     cause, detail = _cause_of(state, exit_code)
+    started_at = _time(state.get("StartedAt"))
+    finished_at = _time(state.get("FinishedAt")) if ended else None
+    if started_at is not None and finished_at is not None:
+        # The engine notes a start only when its call returns: a short run may have ended before.
+        started_at = min(started_at, finished_at)
     return Observation(
         ref,
         phase,
         exit_code=exit_code,
         cause=cause,
         detail=detail,
-        started_at=_time(state.get("StartedAt")),
-        finished_at=_time(state.get("FinishedAt")) if ended else None,
+        started_at=started_at,
+        finished_at=finished_at,
     )
 
 

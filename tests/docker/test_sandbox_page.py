@@ -1,0 +1,37 @@
+"""``docs/sandbox.md`` names tests and settings that exist, and every promise the backend makes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from trainbox_plugins.docker_backend.config import Config
+from trainbox_plugins.docker_backend.policy import Confinement
+from trainbox_plugins.docker_backend.promises import promises
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "sandbox.md").read_text()
+SOURCES = [*ROOT.glob("tests/docker/*.py"), *ROOT.glob("tests/hostile/test_docker.py")]
+SOURCES.append(ROOT / "daemon" / "trainbox_sdk" / "testing" / "backend.py")
+SOURCES += ROOT.glob("daemon/trainbox_sdk/testing/backend_*.py")
+
+
+def test_every_test_the_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    written = set(re.findall(r"def (test_\w+)", "\n".join(path.read_text() for path in SOURCES)))
+    assert named
+    assert named - written == set()
+
+
+def test_every_promise_is_on_the_page() -> None:
+    rows = set(re.findall(r"^\| (\w+) \|", PAGE, re.MULTILINE))
+    made = {promise.name for promise in promises({}, Config(), Confinement(1, 1))}
+    assert made <= rows
+
+
+def test_settings_on_the_page_are_valid() -> None:
+    block = re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert block is not None
+    plugin = tomllib.loads(block.group(1))["plugin"][0]
+    assert Config.model_validate(plugin["config"]).runtime == "runsc"
