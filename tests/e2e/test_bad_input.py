@@ -66,8 +66,8 @@ JOBS = [
     ({"params": {}}, "params.target", ""),
     ({"dataset_id": "nothing"}, "dataset", "GET /v1/datasets"),
     ({"dataset_id": None}, "dataset", "upload"),
-    ({"params": {"target": "spend", "trials": 0}}, "params.trials", "ge 1"),
-    ({"params": {"target": "spend", "trials": 201}}, "params.trials", "le 200"),
+    ({"params": {"target": "spend", "trials": 0}}, "params.trials", "at least 1"),
+    ({"params": {"target": "spend", "trials": 201}}, "params.trials", "at most 200"),
     ({"params": {"target": "constant"}, "task": "binclass"}, "params.target", ""),
     ({"params": {"target": "empty"}, "task": "multiclass"}, "params.target", ""),
     ({"params": {"target": "plan"}, "task": "binclass"}, "params.target", "multiclass"),
@@ -132,7 +132,7 @@ def test_a_body_that_is_too_large(daemon: DaemonProcess) -> None:
     with pytest.raises(RequestFailed) as caught:
         daemon.upload(b"a\n" + b"1\n" * 150_000, name="big")
     assert caught.value.status == 413
-    assert "200000" in str(caught.value)
+    assert "200,000" in str(caught.value)
 
 
 def test_an_upload_cut_off_midway_leaves_nothing(daemon: DaemonProcess) -> None:

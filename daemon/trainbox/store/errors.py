@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trainbox_sdk.errors import TrainboxError
 
-class StoreError(RuntimeError):
+
+class StoreError(TrainboxError):
     """The store refuses to start. The message names the file, the cause and a way out.
 
     Attributes:
@@ -14,8 +16,14 @@ class StoreError(RuntimeError):
         remedy: what to do, with the command where there is one.
     """
 
+    default_code = "store_unusable"
+
     def __init__(self, path: Path, cause: str, remedy: str = "") -> None:
-        super().__init__(f"{path}: {cause}" + (f"\n{remedy}" if remedy else ""))
+        super().__init__(f"{path}: {cause}", hint=remedy)
         self.path = path
         self.cause = cause
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return cause and remedy: a log line has no other place for the way out."""
+        return self.message + (f"\n{self.remedy}" if self.remedy else "")
