@@ -1,4 +1,3 @@
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -23,21 +22,33 @@ SMALL = IngestLimits(
 )
 
 
-async def stream(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
+async def streamed(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
     for start in range(0, len(data), size):
         yield data[start : start + size]
 
 
-def sha256(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+@pytest.fixture
+def stream() -> Callable[..., AsyncIterator[bytes]]:
+    return streamed
 
 
-def parquet(path: Path, query: str, **options: object) -> bytes:
+@pytest.fixture
+def small() -> IngestLimits:
+    return SMALL
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Callable[..., bytes]:
     """Write a Parquet file with a second, unconfined DuckDB and return its bytes."""
-    extra = "".join(f", {key} {value}" for key, value in options.items())
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet{extra})")
-    return path.read_bytes()
+
+    def write(query: str, **options: object) -> bytes:
+        path = tmp_path / "written.parquet"
+        extra = "".join(f", {key} {value}" for key, value in options.items())
+        with duckdb.connect(":memory:") as connection:
+            connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet{extra})")
+        return path.read_bytes()
+
+    return write
 
 
 @pytest.fixture
@@ -59,7 +70,7 @@ def ingest(blobs: BlobStore, tmp: Path) -> Ingest:
 def upload(ingest: Ingest) -> Upload:
     async def put(data: bytes | str, format: str = "csv") -> IngestedData:
         raw = data.encode() if isinstance(data, str) else data
-        return await ingest.ingest(stream(raw), format=format)
+        return await ingest.ingest(streamed(raw), format=format)
 
     return put
 

@@ -40,9 +40,11 @@ def lock_down(
         shm_bytes=1024**2,
         open_files=open_files,
         file_bytes=file_bytes,
-        cpu_s=cpu_s,
         require=REQUIRED,
     )
     report = confine.apply(policy)
     resource.setrlimit(resource.RLIMIT_DATA, (data_bytes, data_bytes))
+    if cpu_s is not None:
+        # The soft limit's SIGXCPU says why the worker died; SIGKILL would not.
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
     return report
