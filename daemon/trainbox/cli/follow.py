@@ -75,6 +75,8 @@ def describe(event: Mapping[str, Any]) -> str:
     if kind == "state":
         why = ": ".join(filter(None, (data.get("reason_code"), data.get("reason"))))
         return f"{data.get('state', '')}" + (f" ({why})" if why else "")
+    if kind == "model":
+        return f"model {data.get('name')} ({data.get('model_id')})"
     if kind == "message":
         return str(data.get("text", ""))
     words = [data.get(name) for name in ("text", "code", "message", "reason", "hint", "name")]

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from trainbox_plugins.native.errors import Malformed, UnsupportedMedia, UploadStalled
 from trainbox_plugins.native.wire import UploadQuery
@@ -22,6 +23,8 @@ MAX_PARTS = 8
 MAX_FIELD_BYTES = 1024
 CHUNK = 256 * 1024
 FORM = "multipart/form-data"
+BROKEN_FORM = (ValueError, AssertionError, HttpProcessingError)
+"""What aiohttp's form reader raises over bytes that are no form."""
 MEDIA_TYPES: dict[str, Format] = {
     "text/csv": "csv",
     "application/csv": "csv",
@@ -116,17 +119,14 @@ class _Form:
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise Malformed(f"The form has more than {MAX_PARTS} parts.")
-        try:
-            part = await _patiently(self._reader.next(), self._idle_s)
-        except ValueError as error:
-            raise Malformed(f"The form is malformed: {error}.") from error
+        part = await self._read(self._reader.next())
         if isinstance(part, aiohttp.MultipartReader):
             raise Malformed("The form has a form within it.")
         return part
 
     async def text(self, part: aiohttp.BodyPartReader) -> str:
         data = b""
-        while chunk := await _patiently(part.read_chunk(MAX_FIELD_BYTES), self._idle_s):
+        while chunk := await self._read(part.read_chunk(MAX_FIELD_BYTES)):
             data += chunk
             if len(data) > MAX_FIELD_BYTES:
                 raise Malformed(f"The form's part {part.name!r} is over {MAX_FIELD_BYTES} bytes.")
@@ -137,19 +137,29 @@ class _Form:
 
     async def file(self, part: aiohttp.BodyPartReader) -> AsyncIterator[bytes]:
         """Iterate the file; raises at its end if the form goes on with another part."""
-        while chunk := await _patiently(part.read_chunk(CHUNK), self._idle_s):
+        while chunk := await self._read(part.read_chunk(CHUNK)):
             yield chunk
         if await self.next() is not None:
             raise Malformed(
                 "The form goes on after its file.", hint="Send the file last and alone."
             )
 
+    async def _read(self, reading: Awaitable[T]) -> T:
+        try:
+            return await _patiently(reading, self._idle_s)
+        except BROKEN_FORM as error:
+            raise Malformed(f"The form is malformed: {_one_line(error)}.") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or "it cannot be read"
+
 
 async def _reader(request: web.Request) -> aiohttp.MultipartReader:
     try:
         return await request.multipart()
-    except (ValueError, AssertionError) as error:
-        raise Malformed(f"The form is malformed: {error}.") from error
+    except BROKEN_FORM as error:
+        raise Malformed(f"The form is malformed: {_one_line(error)}.") from error
 
 
 async def _patiently(reading: Awaitable[T], idle_s: float) -> T:
