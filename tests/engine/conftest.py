@@ -1,0 +1,39 @@
+"""A world for the engine: a fresh state directory, a scripted host, a task that trains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rooms import ACCEPTS, TRAINS, CountingHost, Drawn, World, a_step  # noqa: E402
+
+from trainbox_sdk.tasks import ArtifactCheck  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Staged code is content-addressed, so all tests may share it."""
+    return tmp_path_factory.mktemp("code")
+
+
+@pytest.fixture
+def host() -> CountingHost:
+    host = CountingHost(TRAINS)
+    host.on(ACCEPTS, when=lambda spec: spec.ref.role.startswith("check"))
+    return host
+
+
+@pytest.fixture
+def world(tmp_path: Path, code_dir: Path, host: CountingHost) -> World:
+    requirements = tmp_path / "requirements.lock"
+    requirements.write_text("nothing==1 --hash=sha256:0\n")
+    world = World(tmp_path / "state", code_dir, host, requirements)
+    world.install(Drawn("train", a_step()))
+    world.checks["look"] = ArtifactCheck(
+        "look", "trainbox_guest.run:look", ("trainbox_guest.run",), "plain", timeout_s=60.0
+    )
+    return world
