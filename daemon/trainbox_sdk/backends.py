@@ -272,11 +272,15 @@ class SandboxBackend(Protocol):
         """Return once the sandbox is dead and ``spec.paths.log`` holds every line once.
 
         Works for a sandbox started by an earlier daemon too: then it also takes up the log again
-        where it was left. Cancelling the call leaves the sandbox alone.
+        where it was left. Cancelling the call leaves the sandbox alone. One that is absent is
+        ``lost``; one that was prepared and never started is not waited for: its phase says so.
         """
 
     async def observe(self) -> Mapping[str, Observation]:
-        """Return every sandbox of this instance by :attr:`SandboxRef.name`, in one engine call."""
+        """Return every sandbox of this instance by :attr:`SandboxRef.name`.
+
+        One engine call, and at most one more for each sandbox that has ended.
+        """
 
     async def stop(self, ref: SandboxRef, grace_s: float) -> None:
         """SIGTERM, then after ``grace_s`` SIGKILL of everything; returns when it is dead."""

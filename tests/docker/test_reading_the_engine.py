@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from trainbox_plugins.docker_backend import seccomp
-from trainbox_plugins.docker_backend.backend import _capacity, _trouble
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.cgroups import MemoryUse, memory_use
 from trainbox_plugins.docker_backend.config import Config
+from trainbox_plugins.docker_backend.engine_host import capacity_of, trouble_of
 from trainbox_plugins.docker_backend.host_paths import fit_for_guest
 from trainbox_plugins.docker_backend.observations import (
     memory_cause,
@@ -204,12 +204,12 @@ def test_root_guest_is_called_what_it_is() -> None:
     ],
 )
 def test_engine_that_cannot_run_sandboxes_is_not_ok(info: dict[str, Any], word: str) -> None:
-    assert word in _trouble({**FULL, **info}, Config())
+    assert word in trouble_of({**FULL, **info}, Config())
 
 
 def test_unknown_runtime_is_not_ok() -> None:
-    assert "runsc" in _trouble({**FULL, "Runtimes": {"runc": {}}}, Config(runtime="runsc"))
-    assert _trouble({**FULL, "Runtimes": {"runsc": {}}}, Config(runtime="runsc")) == ""
+    assert "runsc" in trouble_of({**FULL, "Runtimes": {"runc": {}}}, Config(runtime="runsc"))
+    assert trouble_of({**FULL, "Runtimes": {"runsc": {}}}, Config(runtime="runsc")) == ""
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_unknown_runtime_is_not_ok() -> None:
     ],
 )
 def test_budget(settings: dict[str, Any], cpus: float, memory: int) -> None:
-    found = _capacity(Config(**settings), {"NCPU": 8, "MemTotal": 16 * GIB})
+    found = capacity_of(Config(**settings), {"NCPU": 8, "MemTotal": 16 * GIB})
     assert (found.cpus, found.memory_bytes) == (cpus, memory)
 
 

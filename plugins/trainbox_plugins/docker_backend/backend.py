@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from trainbox_plugins.docker_backend import seccomp
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
+from trainbox_plugins.docker_backend.engine_host import capacity_of, confinement_of, trouble_of
 from trainbox_plugins.docker_backend.engine_port import (
     Clash,
     EnginePort,
@@ -23,7 +22,7 @@ from trainbox_plugins.docker_backend.observations import (
     observation_of_inspect,
     observation_of_summary,
 )
-from trainbox_plugins.docker_backend.policy import LABEL, Confinement, sandbox_policy
+from trainbox_plugins.docker_backend.policy import LABEL, sandbox_policy
 from trainbox_plugins.docker_backend.promises import promises
 from trainbox_plugins.docker_backend.running import Running
 from trainbox_sdk.backends import (
@@ -67,7 +66,7 @@ class DockerBackend:
         self._engine = engine
         self._config = config
         self._builder = builder
-        self._confinement = _confinement(config)
+        self._confinement = confinement_of(config)
         self._measuring = CallThreads(2, "docker-measure")
         self._gpu_choice = asyncio.Lock()
         self._capacity: Capacity | None = None
@@ -96,7 +95,7 @@ class DockerBackend:
             return Health(ok=False, detail=str(error))
         version = str(info.get("ServerVersion") or "")
         kept = promises(info, self._config, self._confinement)
-        trouble = _trouble(info, self._config)
+        trouble = trouble_of(info, self._config)
         return Health(
             ok=not trouble,
             detail=trouble or f"Docker Engine {version} on {info.get('OperatingSystem')}",
@@ -108,7 +107,7 @@ class DockerBackend:
     async def capacity(self) -> Capacity:
         """Return the budget: as set, or what the engine's host has, less the reserve."""
         if self._capacity is None:
-            self._capacity = _capacity(self._config, await self._engine.info())
+            self._capacity = capacity_of(self._config, await self._engine.info())
         return self._capacity
 
     async def build_environment(
@@ -288,45 +287,6 @@ class DockerBackend:
             if found is None or not found["State"]["Running"]:
                 return
             await asyncio.sleep(_DEATH_PAUSES_S[min(attempt, len(_DEATH_PAUSES_S) - 1)])
-
-
-def _capacity(config: Config, info: Json) -> Capacity:
-    """A reserve never takes more than half of a small host."""
-    host_cpus, host_memory = float(info["NCPU"]), int(info["MemTotal"])
-    return Capacity(
-        cpus=config.cpus or max(host_cpus / 2, host_cpus - config.reserve_cpus),
-        memory_bytes=config.memory_bytes
-        or max(host_memory // 2, host_memory - config.reserve_memory_bytes),
-        gpus=len(config.gpu_devices),
-    )
-
-
-def _confinement(config: Config) -> Confinement:
-    """A daemon that is not root runs guests as itself, so that both can write the directories."""
-    root = os.geteuid() == 0
-    return Confinement(
-        uid=config.sandbox_uid if root else os.getuid(),
-        gid=config.sandbox_gid if root else os.getgid(),
-        seccomp=seccomp.profile(config),
-        runtime=config.runtime or "",
-        cgroup_parent=config.cgroup_parent or "",
-    )
-
-
-def _trouble(info: Json, config: Config) -> str:
-    """Return why no sandbox can run on an engine that answers, or nothing."""
-    if info.get("OSType") != "linux":
-        return f"the engine runs {info.get('OSType')} containers; trainbox needs Linux ones"
-    options = " ".join(str(option) for option in info.get("SecurityOptions") or ())
-    for feature in ("name=rootless", "name=userns"):
-        if feature in options:
-            return (
-                f"the engine maps user ids ({feature}), so that a guest cannot write directories "
-                "of this host; use an engine without it"
-            )
-    if config.runtime and config.runtime not in (info.get("Runtimes") or {}):
-        return f"the engine knows no runtime {config.runtime!r}; add it to its daemon.json"
-    return ""
 
 
 def _lost(ref: SandboxRef) -> Observation:
