@@ -113,6 +113,49 @@ print(json.dumps({"outcome": outcome, "applied": report.applied, "missing": repo
 """
 
 
+WEAK_HOST = """
+import json, os, sys
+from pathlib import Path
+from trainbox.workers.ingest_request import IngestRequest
+from trainbox.workers.ingest_worker import ingest
+from trainbox.workers.lockdown import lock_down
+
+work = Path(sys.argv[1])
+report = lock_down(
+    write=(work,),
+    data_bytes=1024**3,
+    file_bytes=10_000_000,
+    open_files=64,
+    cpu_s=60,
+    layers=tuple(sys.argv[2].split(",")),
+)
+os.chdir(work)
+request = IngestRequest("csv", 10, 10, 1000, 1000, 1024**3, 60, 10_000_000, 2)
+print(json.dumps({"answer": ingest(request), "applied": list(report.applied)}))
+"""
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["limits", "privileges"],
+        ["limits", "privileges", "landlock"],
+        ["limits", "privileges", "landlock", "syscalls"],
+        ["network", "files", "limits", "privileges"],
+    ],
+)
+def test_reading_works_on_hosts_that_give_less(tmp_path, layers):
+    (tmp_path / "upload").write_text("a,b\n1,x\n")
+    done = subprocess.run(
+        [sys.executable, *("-I", "-c", WEAK_HOST), str(tmp_path), ",".join(layers)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["answer"]["rows"] == 1
+
+
 @pytest.fixture
 def probe(tmp_path):
     work = tmp_path / "work"

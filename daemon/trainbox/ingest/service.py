@@ -164,7 +164,12 @@ class Ingest:
 
 async def _run(work: Path, request: IngestRequest) -> tuple[int, bytes | None, str]:
     """Run the worker; return its exit code, its answer and the end of its standard error."""
-    process = await launch.start(_WORKER, cwd=work, stdin=PIPE, stdout=PIPE)
+    try:
+        process = await launch.start(_WORKER, cwd=work, stdin=PIPE, stdout=PIPE)
+    except OSError as error:
+        raise Unavailable(
+            f"the ingest worker cannot be started: {error}", code="ingest_failed"
+        ) from error
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None

@@ -102,7 +102,7 @@ RULES = (BOOLEAN, INTEGER, NUMBER, COMMA, DATE, STAMP)
 """Narrow rules stand before the wider ones of their kind: the first that all values follow wins."""
 
 HUGE_INTEGER, FRACTION = "huge integer", "fraction"
-THOUSANDS, ZONE, NO_ZONE = "thousands", "zone", "no zone"
+THOUSANDS, ZONE = "thousands", "zone"
 
 _ZONED = rf".*[T ].*{_ZONE}"
 
@@ -112,7 +112,7 @@ SIGNS: Mapping[Rule, Mapping[str, str]] = {
         FRACTION: f"NOT {matches('@', _INTEGER)}",
     },
     COMMA: {THOUSANDS: matches("@", r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")},
-    STAMP: {ZONE: matches("@", _ZONED), NO_ZONE: f"NOT {matches('@', _ZONED)}"},
+    STAMP: {ZONE: matches("@", _ZONED)},
 }
 """Further counts, as SQL over ``@``, that decide between rules or are worth a warning."""
 

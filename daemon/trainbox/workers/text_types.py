@@ -67,7 +67,14 @@ def type_columns(
     for batch in batches(list(zip(staged, names, strict=True)), BATCH):
         samples = _samples(connection, [column for column, _ in batch])
         worth = {column: _worth(rules, samples[column]) for column, _ in batch}
-        counts = _count(connection, worth)
+        # Most columns follow the narrowest rule of their sample: the others are not worth a count.
+        counts = _count(connection, {column: rules[:1] for column, rules in worth.items()})
+        open_ = {
+            column: rules
+            for column, rules in worth.items()
+            if rules and not _decides(rules[0], counts[column])
+        }
+        counts |= _count(connection, open_)
         for column, name in batch:
             judge = _Judge(connection, column, f"column {shown(name)}", samples[column])
             typed[name] = judge.type(worth[column], counts.get(column))
@@ -201,8 +208,8 @@ class _Judge:
     def _readings(self, rule: Rule, whole: _Counts) -> list[str]:
         if rule is text_rules.COMMA:
             return [f"{self.column} is read with a decimal comma"]
-        naive = whole.of.get(text_rules.NO_ZONE, 0)
-        if rule is text_rules.STAMP and naive and whole.of[text_rules.ZONE]:
+        naive = whole.present - whole.of.get(text_rules.ZONE, 0)
+        if rule is text_rules.STAMP and 0 < naive < whole.present:
             return [f"{self.column}: {counted(naive, 'value')} without UTC offset, read as UTC"]
         return []
 
