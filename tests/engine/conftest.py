@@ -11,7 +11,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from rooms import ACCEPTS, TRAINS, CountingHost, Drawn, World, a_step  # noqa: E402
 
+from trainbox.engine import health  # noqa: E402
 from trainbox_sdk.tasks import ArtifactCheck  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def every_look_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks are remembered for seconds; a test that changes the world wants it seen at once."""
+    monkeypatch.setattr(health, "FRESH_S", -1.0)
 
 
 @pytest.fixture(scope="session")

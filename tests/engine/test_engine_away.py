@@ -50,7 +50,6 @@ class TestTheEngine:
                 await asyncio.sleep(0.005)
             assert "the fake engine is away" in (await daemon.job(job_id)).reason
             world.host.away = False
-            daemon.pulse._seen.clear()  # a look is good for two seconds
             daemon.scheduler.wake()
             assert (await daemon.ended(job_id)).state is State.SUCCEEDED
 
