@@ -480,6 +480,8 @@ while True:
         seen = await cell.backend.wait(spec)
     assert (seen.exit_code, seen.cause) == (None, Cause.LOST)
     await asyncio.sleep(0.1)
+    await cell.backend.remove(spec.ref)
+    assert [group for group in running["groups"] if os.path.exists(group)] == []
     size = (spec.paths.scratch / "heartbeat").stat().st_size
     await asyncio.sleep(0.2)
     assert (spec.paths.scratch / "heartbeat").stat().st_size == size

@@ -188,8 +188,17 @@ def system_python() -> str:
     return found.executable
 
 
+MASKED = "mount -t tmpfs none /proc/sys && exec"
+"""As in a container, or a hardened service: part of /proc is hidden, so no fresh one is granted."""
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become the unprivileged user")
-def test_an_unprivileged_daemon_confines_through_a_user_namespace(open_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "alone"), [("exec", True), (MASKED, False)], ids=["plain", "masked"]
+)
+def test_an_unprivileged_daemon_confines_through_a_user_namespace(
+    open_folder: Path, before: str, alone: bool
+) -> None:
     """The same shim, started by uid 65534 with a Python that such a user can reach."""
     tmp_path = open_folder
     python = system_python()
@@ -210,11 +219,13 @@ print(json.dumps({
     "write": works(lambda: open("/var/tmp/planted", "w")),
     "own": works(lambda: open(os.path.join(os.environ["OUT"], "x"), "w")),
     "tmp": works(lambda: open("/tmp/x", "w")),
-    "pids": len([name for name in os.listdir("/proc") if name.isdigit()]),
+    "alone": len([name for name in os.listdir("/proc") if name.isdigit()]) == 2,
+    "statm": works(lambda: open("/proc/self/statm")),
+    "signal": works(lambda: os.kill(int(sys.argv[2]), 0)),
     "uid": os.getuid(),
 }))
 """
-    told = task(tmp_path, code, str(tmp_path / "secret"), layers=confine.LAYERS)
+    told = task(tmp_path, code, str(tmp_path / "secret"), str(os.getpid()), layers=confine.LAYERS)
     roots = interpreters.ask(python)
     assert roots is not None
     policy = replace(told.policy, read=roots.roots)
@@ -232,15 +243,10 @@ print(json.dumps({
     boot = "import sys;sys.path.insert(0,sys.argv[1]);from trainbox_guest.shim.watch import Watch;"
     boot += "import os;Watch(sys.argv[2],os.open('/dev/null',os.O_RDONLY)).run()"
     lib = str(tmp_path / "lib")
-    subprocess.run(
-        [python, "-I", "-S", "-c", boot, lib, str(tmp_path / "state")],
-        user=65534,
-        group=65534,
-        extra_groups=[],
-        check=True,
-        timeout=60,
-        cwd="/",
-    )
+    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    command = [*become, python, "-I", "-S", "-c", boot, lib, str(tmp_path / "state")]
+    outer = ["unshare", "--mount", "sh", "-c", f'{before} "$@"', "sh"]
+    subprocess.run([*outer, *command], check=True, timeout=60, cwd="/")
     ended = notes.read(str(tmp_path / "state"), notes.EXIT)
     confined = notes.read(str(tmp_path / "state"), notes.CONFINED)
     assert ended is not None
@@ -253,6 +259,8 @@ print(json.dumps({
         "write": False,
         "own": True,
         "tmp": True,
-        "pids": 2,
+        "alone": alone,
+        "statm": True,
+        "signal": False,
         "uid": 65534,
     }

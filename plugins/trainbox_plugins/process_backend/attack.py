@@ -17,6 +17,7 @@ from typing import Any
 
 _PR_GET_NO_NEW_PRIVS = 39
 _PR_CAPBSET_READ = 23
+_INIT_AND_STEP = 2
 _AF_VSOCK = 40
 _CLONE_NEWUSER = 0x1000_0000
 
@@ -47,6 +48,7 @@ def main() -> None:
     port, pid, tmp_bytes = (int(word) for word in sys.argv[3:6])
     libc = ctypes.CDLL(None)
     space = os.statvfs("/tmp")  # noqa: S108
+    listed = sum(name.isdigit() for name in os.listdir("/proc"))  # noqa: PTH208
 
     def read() -> None:
         with open(secret, encoding="ascii"):  # noqa: PTH123
@@ -73,7 +75,7 @@ def main() -> None:
         "namespaces": libc.unshare(_CLONE_NEWUSER) != 0,
         "ptrace": libc.ptrace(0, 0, None, None) != 0,
         "signal": held(see),
-        "hidden": held(see_at_all),
+        "hidden": held(see_at_all) and listed <= _INIT_AND_STEP,
         "tmp": space.f_blocks * space.f_frsize <= tmp_bytes,
         "capabilities": capabilities() == 0,
     }

@@ -165,5 +165,6 @@ def _absent(ref: SandboxRef) -> Observation:
 
 
 def _clear(sandbox: Sandbox) -> None:
-    cgroups.find(sandbox.ref.name).remove()
+    running = notes.read(str(sandbox.state), notes.RUNNING) or {}
+    cgroups.remove(running.get("groups", ()))  # the shim did, unless it was killed
     sandbox.forget()

@@ -69,4 +69,6 @@ def summary(made: tuple[Promise, ...]) -> str:
 def _processes(held: Mapping[str, Any]) -> str:
     if held.get("hidden") is True:
         return "PID namespace: the host's processes are invisible, and all die with the step"
-    return "other users' processes cannot be signalled" if held.get("signal") is True else "none"
+    if held.get("signal") is True:
+        return "the host's processes can be listed, not signalled; all die with the step"
+    return "none"

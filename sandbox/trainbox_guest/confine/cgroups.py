@@ -10,6 +10,10 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ROOT = "/sys/fs/cgroup"
 _PERIOD_US = 100_000
@@ -57,19 +61,6 @@ class Groups:
                 return int(text)
         return None
 
-    def remove(self) -> None:
-        """Remove the groups; a dead process may keep one busy for an instant."""
-        for path in self.directories:
-            for _ in range(_REMOVE_TRIES):
-                try:
-                    os.rmdir(path)
-                except FileNotFoundError:
-                    break
-                except OSError:
-                    time.sleep(0.01)
-                else:
-                    break
-
 
 def create(name: str, *, memory_bytes: int, pids: int, cpus: float) -> Groups:
     """Make what can be made; a controller that is not to be had is left out.
@@ -99,13 +90,18 @@ def create(name: str, *, memory_bytes: int, pids: int, cpus: float) -> Groups:
     return Groups(**made)
 
 
-def find(name: str) -> Groups:
-    """Return the groups of that name that exist, such as those of a shim that was killed."""
-    made = {}
-    for kind in ("memory", "pids", "cpu"):
-        path = _path(kind, name)
-        made[kind] = path if path and os.path.isdir(path) else ""
-    return Groups(**made)
+def remove(directories: Iterable[str]) -> None:
+    """Remove groups by directory; a dead process may keep one busy for an instant."""
+    for path in directories:
+        for _ in range(_REMOVE_TRIES):
+            try:
+                os.rmdir(path)
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(0.01)
+            else:
+                break
 
 
 def _make(kind: str, name: str, settings: dict[str, str]) -> str:

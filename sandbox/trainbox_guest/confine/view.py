@@ -32,6 +32,7 @@ _SYSTEM = (
 )
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _OLD, _NEW = "/old", "/new"
+_READ_ONLY = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
@@ -99,7 +100,7 @@ def enter(policy: Policy, *, proc: bool) -> str:
     os.chdir("/")
     _tmpfs("/", "size=1m,mode=755")
     _directories(policy)
-    _own_proc(wanted=proc)
+    which = _proc(fresh=proc)
     for bind in binds:
         _bind(bind)
     _identity(policy.uid)
@@ -109,7 +110,7 @@ def enter(policy: Policy, *, proc: bool) -> str:
     syscalls.umount_detached(".")
     os.chdir("/")
     syscalls.mount_setattr("/", syscalls.MOUNT_ATTR_RDONLY, recursive=False)
-    return "own root: listed paths only, read-only but for the outputs"
+    return f"own root: listed paths only, read-only but for the outputs, {which}"
 
 
 def _directories(policy: Policy) -> None:
@@ -124,26 +125,35 @@ def _directories(policy: Policy) -> None:
     os.symlink("/proc/self/fd", _NEW + "/dev/fd")
 
 
-def _own_proc(*, wanted: bool) -> None:
+def _proc(*, fresh: bool) -> str:
+    """Mount a ``/proc``, which numerical libraries cannot do without, and say which."""
+    target = _NEW + "/proc"
+    if not fresh:
+        _own_proc_entry()
+        return "its own entry of /proc"
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    try:
+        syscalls.mount("proc", target, "proc", flags)
+    except PermissionError:
+        # Where parts of /proc are hidden from us, as in a container or a hardened service, the
+        # kernel grants no fresh one: then the one we have, hidden parts and all.
+        syscalls.mount(_OLD + "/proc", target, flags=syscalls.MS_BIND | syscalls.MS_REC)
+        syscalls.mount_setattr(target, _READ_ONLY)
+        return "the host's /proc, read-only"
+    return "its own /proc"
+
+
+def _own_proc_entry() -> None:
+    """Show this process alone and what libraries read of the machine, not the host's list."""
     me = str(os.getpid())
-    if wanted:
-        try:
-            syscalls.mount("proc", _NEW + "/proc", "proc", flags)
-        except PermissionError:  # inside a container whose own /proc has parts hidden
-            me = ""
-        else:
-            return
-    # The host's /proc would show its processes: only ourselves, and what libraries read.
-    for name in ("cpuinfo", "meminfo", "filesystems", *([me] if me else [])):
+    for name in ("cpuinfo", "meminfo", "filesystems", me):
         source, target = f"{_OLD}/proc/{name}", f"{_NEW}/proc/{name}"
         if os.path.isdir(source):
             os.mkdir(target)
         else:
             _touch(target)
         syscalls.mount(source, target, flags=syscalls.MS_BIND)
-    if me:
-        os.symlink(me, _NEW + "/proc/self")
+    os.symlink(me, _NEW + "/proc/self")
 
 
 @dataclass(frozen=True)
@@ -190,10 +200,8 @@ def _bind(bind: _Bind) -> None:
         else:
             _touch(target)
     syscalls.mount(source, target, flags=syscalls.MS_BIND | syscalls.MS_REC)
-    attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
-    if not bind.writable:
-        attributes |= syscalls.MOUNT_ATTR_RDONLY
-    syscalls.mount_setattr(target, attributes)
+    writable = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+    syscalls.mount_setattr(target, writable if bind.writable else _READ_ONLY)
 
 
 def _identity(uid: int | None) -> None:

@@ -72,10 +72,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Running:
-    """A shim that started: which process, since when."""
+    """A shim that started.
+
+    Attributes:
+        pid: its process.
+        started_at: seconds since the epoch.
+        groups: directories of its control groups, to be removed by others if it is killed.
+    """
 
     pid: int
     started_at: float
+    groups: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,9 @@ class Watch:
         """See it through."""
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._listen()
-        notes.write(self._state, notes.RUNNING, notes.Running(os.getpid(), self._started_at))
         groups = self._groups()
+        running = notes.Running(os.getpid(), self._started_at, list(groups.directories))
+        notes.write(self._state, notes.RUNNING, running)
         output = Output(self._task.log, self._task.log_bytes)
         try:
             self._start(output, groups)
@@ -78,7 +79,7 @@ class Watch:
             self._end(notes.EXIT, f"the shim failed: {type(error).__name__}: {error}")
             processes.reap_all()
         self._memory_verdict(groups)
-        groups.remove()
+        cgroups.remove(groups.directories)
         self._write_exit()
 
     # --- start
