@@ -170,7 +170,7 @@ class ImageBuilder:
                     "WORKDIR /tmp",
                     f'CMD ["{PYTHON}"]',
                     *(f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()),
-                *(f"LABEL {key}=\"\"" for key in (BUILDING, BUILDING_FOR)),
+                    *(f'LABEL {key}=""' for key in (BUILDING, BUILDING_FOR)),
                 ]
                 return await self._engine.commit(container, changes=changes)
             finally:
