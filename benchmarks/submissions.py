@@ -44,7 +44,7 @@ def wrk(url: str, token: str, script: Path, seconds: int, connections: int) -> t
             "-t1",
             f"-c{connections}",
             f"-d{seconds}s",
-            "--latency",
+            "--latency", "--timeout", "30s",
             "-s",
             str(script),
             "-H",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
 
-from trainbox_sdk.backends import Health, SandboxBackend
+from trainbox_sdk.backends import Capacity, Health, SandboxBackend
 from trainbox_sdk.errors import TrainboxError
 
 log = logging.getLogger(__name__)
@@ -15,20 +20,57 @@ FRESH_S = 2.0
 """Seconds a look is good for: a start must not pay a probe, a dead engine must show soon."""
 
 
+T = TypeVar("T")
+
+
+SPACE_FRESH_S = 0.25
+"""Seconds a look at the disk is good for: a burst of submissions pays one."""
+
+
+class _Remembered(Generic[T]):
+    """The last answer to one question; callers that come while it is asked share the answer."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._lock = asyncio.Lock()
+        self._answer: tuple[float, T] | None = None
+
+    async def get(self) -> T:
+        """Return the answer, asking again when it is older than :data:`FRESH_S`."""
+        answer = self._fresh()
+        if answer is None:
+            async with self._lock:
+                answer = self._fresh()
+                if answer is None:
+                    answer = (time.monotonic(), await self._ask())
+                    self._answer = answer
+        return answer[1]
+
+    def _fresh(self) -> tuple[float, T] | None:
+        if self._answer is not None and time.monotonic() - self._answer[0] <= FRESH_S:
+            return self._answer
+        return None
+
+
 class Pulse:
     """The last look at each backend."""
 
     def __init__(self, backends: Mapping[str, SandboxBackend]) -> None:
         self._backends = backends
-        self._seen: dict[str, tuple[float, Health]] = {}
+        self._health = {name: _Remembered(partial(self._look, name)) for name in backends}
+        self._room = {name: _Remembered(b.capacity) for name, b in backends.items()}
 
     async def health(self, name: str) -> Health:
         """Return the backend's health, at most :data:`FRESH_S` seconds old."""
-        at, health = self._seen.get(name, (float("-inf"), None))
-        if health is None or time.monotonic() - at > FRESH_S:
-            health = await self._look(name)
-            self._seen[name] = (time.monotonic(), health)
-        return health
+        return await self._health[name].get()
+
+    async def capacity(self, name: str) -> Capacity:
+        """Return what the backend gives out in all, at most :data:`FRESH_S` seconds old.
+
+        Raises:
+            Unavailable: the engine behind it does not answer.
+        """
+        return await self._room[name].get()
 
     async def first_healthy(self) -> str | None:
         """Return the first backend, in plugins.toml order, that is usable now."""
@@ -46,3 +88,18 @@ class Pulse:
             # A plugin's fault makes its backend unusable, not the daemon.
             log.exception("probe failed", extra={"backend": name})
             return Health(ok=False, detail=f"its probe failed: {error!r}")
+
+
+class Space:
+    """Free space under a directory, looked at no more often than :data:`SPACE_FRESH_S`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen = (float("-inf"), 0)
+
+    def free_bytes(self) -> int:
+        """Return the free bytes, as an unprivileged user may use them."""
+        now = time.monotonic()
+        if now - self._seen[0] > SPACE_FRESH_S:
+            self._seen = (now, shutil.disk_usage(self._folder).free)
+        return self._seen[1]

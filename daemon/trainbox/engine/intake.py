@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from trainbox.engine.complaints import (
     resource_errors,
     spec_errors,
 )
-from trainbox.engine.health import Pulse
+from trainbox.engine.health import Pulse, Space
 from trainbox.ids import new_id
 from trainbox.registry import Registry
 from trainbox.store import Store
@@ -47,6 +46,9 @@ from trainbox_sdk.plans import plan_problems
 from trainbox_sdk.tasks import Plan, TaskType
 
 log = logging.getLogger(__name__)
+
+RESOURCES = TypeAdapter(Resources)
+RESOURCE_NAMES = frozenset(field.name for field in fields(Resources))
 
 
 class Intake:
@@ -78,6 +80,7 @@ class Intake:
         self._admit = admit
         self._default_backend = default_backend
         self._state_dir = state_dir
+        self._space = Space(state_dir)
         self._free_bytes_floor = free_bytes_floor
 
     async def submit(
@@ -176,17 +179,14 @@ class Intake:
         return wanted
 
     async def _resources(self, task: TaskType, spec: JobSpec, backend: str) -> Resources:
-        known = {field.name for field in fields(Resources)}
         errors = [
-            FieldError(("resources", name), "unknown field", did_you_mean(name, known))
+            FieldError(("resources", name), "unknown field", did_you_mean(name, RESOURCE_NAMES))
             for name in spec.resources
-            if name not in known
+            if name not in RESOURCE_NAMES
         ]
         refuse(errors)
         try:
-            merged = TypeAdapter(Resources).validate_python(
-                {**asdict(task.resources), **spec.resources}, strict=False
-            )
+            merged = RESOURCES.validate_python({**vars(task.resources), **spec.resources})
         except ValidationError as error:
             raise failed(field_errors(error, ("resources",))) from error
         refuse(resource_errors(merged) or await self._over_capacity(merged, backend))
@@ -194,7 +194,7 @@ class Intake:
 
     async def _over_capacity(self, wanted: Resources, backend: str) -> list[FieldError]:
         try:
-            room = await self._catalogue.backends[backend].capacity()
+            room = await self._pulse.capacity(backend)
         except Unavailable:
             return []  # the scheduler looks again, and says so while the job waits
         over = [
@@ -213,7 +213,7 @@ class Intake:
         ]
 
     def _require_space(self) -> None:
-        free = shutil.disk_usage(self._state_dir).free
+        free = self._space.free_bytes()
         if free < self._free_bytes_floor:
             raise StorageFull(
                 f"{self._state_dir} has {free} bytes free, under the floor of "
@@ -261,5 +261,5 @@ def _params(task: TaskType, given: Mapping[str, Any]) -> BaseModel:
 
 
 def _digest(spec: JobSpec) -> str:
-    text = json.dumps(asdict(spec), sort_keys=True, default=str)
+    text = json.dumps(vars(spec), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

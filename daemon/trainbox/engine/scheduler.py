@@ -175,7 +175,7 @@ class Scheduler:
         if not health.ok:
             return f"backend {name} is not usable: {health.detail}"
         try:
-            return await self._backends[name].capacity()
+            return await self._pulse.capacity(name)
         except TrainboxError as error:
             return error.message
         except Exception as error:

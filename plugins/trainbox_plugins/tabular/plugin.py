@@ -25,7 +25,7 @@ from trainbox_sdk.tasks import Output, Plan, StepPlan, TaskType
 GIB = 1024**3
 ENVIRONMENT = "tabular"
 MIN_ROWS = 10
-MAX_CLASSES = 1000
+MAX_CLASSES = 200
 
 TABULAR = Environment(
     name=ENVIRONMENT,
