@@ -59,15 +59,17 @@ class EventFeed:
     ) -> AsyncIterator[JobEvent]:
         """Iterate events after ``seq``, waiting for more until ``ended`` or the feed closes.
 
+        Either ends it after one more look, so that nothing published before is left out.
+
         Args:
             seq: the last event already seen.
             job_id: only this job's events; None for all.
             ended: asked at the start and after every event that ends a job: a retry may have
-                followed it. True ends the iteration after one more look.
+                followed it.
         """
         ask = True
         while True:
-            more = self._more
+            more, closed = self._more, self._closed
             newest = self._ring[-1].seq if self._ring else 0
             last_look = ask and await ended()
             batch = await self.after(seq, job_id)
@@ -77,7 +79,7 @@ class EventFeed:
             ask = last_look or any(_ends_a_job(event) for event in batch)
             if batch:
                 continue
-            if last_look or self._closed:
+            if last_look or closed:
                 return
             # Nothing of this job up to here: a quiet job's listener need not go back to the store.
             seq = max(seq, newest)

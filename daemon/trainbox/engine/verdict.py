@@ -18,6 +18,7 @@ otherwise                        none                       go on
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from trainbox_sdk.jobs import State
 
 SIGNAL_BASE = 128
 GIB = 1024**3
+CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+LONGEST_REASON = 4000
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def decide(  # noqa: PLR0911 - one return per line of the table
     if _clean(seen):
         return Verdict(None)
     if failure is not None:
-        return _failed(str(failure.get("code") or "failed"), _failure_sentence(failure))
+        return _failed(_failure_code(failure), _failure_sentence(failure) or _exit_sentence(seen))
     return _failed(f"exit_{seen.exit_code}", _exit_sentence(seen))
 
 
@@ -133,9 +136,15 @@ def _cause_sentence(seen: Observation, limits: Limits) -> str:
     return f"the sandbox could not be started: {seen.detail}"
 
 
+def _failure_code(failure: Mapping[str, Any]) -> str:
+    """Return the guest's code if it is a word of a code's form; it may be anything."""
+    code = failure.get("code")
+    return code if isinstance(code, str) and CODE.fullmatch(code) else "failed"
+
+
 def _failure_sentence(failure: Mapping[str, Any]) -> str:
-    hint = failure.get("hint")
-    return f"{failure.get('message', '')}" + (f" ({hint})" if hint else "")
+    message, hint = (str(failure.get(name) or "") for name in ("message", "hint"))
+    return f"{message} ({hint})"[:LONGEST_REASON] if message and hint else message[:LONGEST_REASON]
 
 
 def _exit_sentence(seen: Observation) -> str:
