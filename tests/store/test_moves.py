@@ -40,6 +40,12 @@ async def test_a_step_is_begun_once_however_many_try(store, make):
     assert sum(each is not None for each in begun) == 1
 
 
+async def test_a_step_marked_for_its_end_is_not_begun(store, sql, make):
+    inserted = await store.jobs.insert(make.job(), audit="test")
+    sql.execute("UPDATE steps SET cancel_requested = 1")
+    assert await store.jobs.begin_attempt(inserted.job.steps[0].id, deadline_at=None) is None
+
+
 async def test_a_step_waits_for_what_it_needs(store, make):
     new = make.job(make.plan("a"), make.plan("b", after=("a",)))
     inserted = await store.jobs.insert(new, audit="test")

@@ -100,13 +100,15 @@ async def test_one_failing_write_does_not_fail_its_group(store):
 async def test_an_accepted_write_is_carried_out_though_its_caller_is_cancelled(store):
     held, go = await hold(store._writer)
     cancelled = asyncio.ensure_future(store._writer.write(add_one))
+    beside_it = asyncio.ensure_future(store._writer.write(add_one))
     await asyncio.sleep(0)
     cancelled.cancel()
     go.set()
     await held
+    assert await asyncio.wait_for(beside_it, 30) == 2
     with pytest.raises(asyncio.CancelledError):
         await cancelled
-    assert await store._writer.write(lambda tx: number(tx, "n")) == 1
+    assert await store._writer.write(lambda tx: number(tx, "n")) == 2
 
 
 async def test_more_than_may_wait_is_refused_at_once(store, state_dir):
