@@ -20,10 +20,13 @@ value is written depends on the type, which the file's own metadata says:
 import datetime as dt
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its wheels report usage otherwise
 import onnxruntime
 
 TOLERANCE = 1e-5

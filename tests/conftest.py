@@ -21,6 +21,7 @@ import pytest
 
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 pytest.register_assert_rewrite("trainbox_sdk.testing")
 
 LABELS = {"trainbox.test": "base", "trainbox.test.recipe": "bookworm-python3-1"}

@@ -140,6 +140,7 @@ async def _furnish(
         max_workers=settings.predict_workers,
         memory_bytes=settings.predict_memory_bytes,
         timeout_s=settings.predict_timeout_s,
+        max_rows=settings.max_predict_rows,
     )
     stack.push_async_callback(predictor.close)
     rooms = Rooms(

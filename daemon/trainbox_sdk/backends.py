@@ -299,6 +299,7 @@ class InsidePaths:
     output: str
     scratch: str
     events: str
+    inputs: str | None = None
 
 
 def guest_environment(inside: InsidePaths, spec: SandboxSpec) -> dict[str, str]:
@@ -322,11 +323,15 @@ def guest_environment(inside: InsidePaths, spec: SandboxSpec) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OMP_WAIT_POLICY": "PASSIVE",
+        # From 1.29 on its wheels report usage unless told not to, before the library starts.
+        "ORT_DISABLE_TELEMETRY": "1",
         protocol.ENV_SPEC: inside.spec,
         protocol.ENV_OUTPUT: inside.output,
         protocol.ENV_SCRATCH: inside.scratch,
         protocol.ENV_EVENTS: inside.events,
     }
+    if inside.inputs is not None:
+        env[protocol.ENV_INPUTS] = inside.inputs
     if inside.dataset is not None:
         env[protocol.ENV_DATASET] = inside.dataset
     return {**spec.env, **env}

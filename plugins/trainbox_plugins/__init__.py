@@ -1,1 +1,1 @@
-"""The plugins that ship with trainbox; each is found by its entry point, as a stranger's would be."""
+"""Bundled plugins: surfaces, task types, backends. They see the SDK only, never the daemon."""

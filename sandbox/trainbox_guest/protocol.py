@@ -20,6 +20,7 @@ ENV_OUTPUT = "MODEL_OUTPUT_PATH"
 ENV_SPEC = "TRAINBOX_SPEC"
 ENV_EVENTS = "TRAINBOX_EVENTS"
 ENV_SCRATCH = "TRAINBOX_SCRATCH"
+ENV_INPUTS = "TRAINBOX_INPUTS"
 
 RESULT_NAME = "result.json"
 
@@ -51,7 +52,8 @@ class GuestSpec:
             ``dataset_digest``, ``dataset_name``.
         cpus: CPU quota in cores.
         memory_bytes: memory limit in bytes.
-        inputs: names of files beside the dataset, in the input directory.
+        inputs: names of the files in the directory behind ``TRAINBOX_INPUTS``, such as
+            ``train.model.onnx`` for the output ``model.onnx`` of the step ``train``.
     """
 
     entry: str

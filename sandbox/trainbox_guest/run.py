@@ -37,6 +37,7 @@ class Run:
     output_path: Path
     scratch_path: Path
     emit: Emitter
+    inputs: Optional[Path] = None
 
     @property
     def dataset_path(self) -> Path:
@@ -48,6 +49,17 @@ class Run:
         if self.dataset is None:
             raise GuestError("no_dataset", "this step has no dataset", "submit the job with one")
         return self.dataset
+
+    def input_path(self, name: str) -> Path:
+        """Return where an input lies, such as ``train.model.onnx`` of the step ``train``.
+
+        Raises:
+            GuestError: this step was not given it; the message lists what it was given.
+        """
+        if self.inputs is None or name not in self.spec.inputs:
+            given = ", ".join(self.spec.inputs) or "none"
+            raise GuestError("no_input", f"no input {name!r}; this step was given {given}")
+        return self.inputs / name
 
     @property
     def params(self) -> Dict[str, Any]:
@@ -110,4 +122,12 @@ class Run:
         scratch = Path(env.get(protocol.ENV_SCRATCH) or output)
         emit = Emitter(env.get(protocol.ENV_EVENTS))
         spec = protocol.GuestSpec.from_json(spec_text)
-        return cls(spec, Path(dataset) if dataset else None, output, scratch, emit)
+        inputs = env.get(protocol.ENV_INPUTS)
+        return cls(
+            spec,
+            Path(dataset) if dataset else None,
+            output,
+            scratch,
+            emit,
+            Path(inputs) if inputs else None,
+        )

@@ -11,6 +11,8 @@ from trainbox_sdk.errors import Forbidden, NotFound
 from trainbox_sdk.jobs import JobView
 
 ADMIN = "admin"
+MAX_DIGITS = 9
+"""Of a model version; longer numbers are names that do not exist, and overflow the database."""
 
 Authorize = Callable[[Principal, str, str], bool | None]
 """``(principal, action, owner)`` to the plugins' decision; None leaves it to the default."""
@@ -92,6 +94,6 @@ class Access:
         if at:
             return await self._store.models.find(name, version=None, alias=alias)
         name, colon, version = reference.rpartition(":")
-        if colon and version.isdigit():
+        if colon and version.isascii() and version.isdigit() and len(version) <= MAX_DIGITS:
             return await self._store.models.find(name, version=int(version), alias=None)
         return await self._store.models.find(reference, version=None, alias=None)

@@ -29,6 +29,7 @@ class DatasetStore:
         values = {
             **vars(view),
             "columns": codec.dump_columns(view.columns),
+            "warnings": codec.dump(view.warnings),
             "created_at": micros(view.created_at),
         }
 

@@ -94,6 +94,7 @@ class DatasetRow(Row, table=True):
     bytes: int = _integer()
     rows: int = _integer()
     columns: str = _text()
+    warnings: str = _text()
     owner: str = _text()
     created_at: int = _integer()
 

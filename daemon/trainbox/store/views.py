@@ -159,6 +159,7 @@ def dataset_view(row: DatasetRow) -> DatasetView:
         bytes=row.bytes,
         rows=row.rows,
         columns=tuple(columns),
+        warnings=tuple(codec.load(row.warnings)),
         owner=row.owner,
         created_at=moment(row.created_at),
     )

@@ -202,6 +202,7 @@ def _environment(paths: Paths, step: StepPlan, resources: Resources) -> dict[str
         output=str(paths.output),
         scratch=str(paths.scratch),
         events=str(paths.events),
+        inputs=None,
     )
     return {**guest_environment(inside, spec), "TMPDIR": str(paths.state)}
 

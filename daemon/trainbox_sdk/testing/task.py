@@ -303,6 +303,7 @@ def _check_output(output: Output, path: Path) -> None:
 
 def check_model(path: Path, result: Mapping[str, Any]) -> None:
     """Check that bare onnxruntime loads the model and that the signature tells its inputs."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it starts
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

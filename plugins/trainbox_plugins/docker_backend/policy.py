@@ -61,6 +61,7 @@ def inside_paths(spec: SandboxSpec) -> InsidePaths:
         output="/trainbox/out",
         scratch="/trainbox/scratch",
         events="/trainbox/events.jsonl",
+        inputs="/trainbox/in/inputs" if spec.paths.inputs else None,
     )
 
 

@@ -60,6 +60,7 @@ def dataset(view: DatasetView) -> wire.DatasetOut:
         "bytes": view.bytes,
         "rows": view.rows,
         "columns": [column(each) for each in view.columns],
+        "warnings": view.warnings,
         "owner": view.owner,
         "created_at": view.created_at,
     }

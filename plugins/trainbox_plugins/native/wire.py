@@ -160,6 +160,7 @@ class DatasetOut(TypedDict):
     bytes: int
     rows: int
     columns: list[ColumnOut]
+    warnings: Sequence[str]
     owner: str
     created_at: datetime
 

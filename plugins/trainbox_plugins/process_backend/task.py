@@ -39,6 +39,7 @@ def inside_paths(spec: SandboxSpec, sandbox: Sandbox) -> InsidePaths:
         output=str(paths.output),
         scratch=str(paths.scratch),
         events=str(paths.events),
+        inputs=str(sandbox.inputs / "inputs") if paths.inputs else None,
     )
 
 

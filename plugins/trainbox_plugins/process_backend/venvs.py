@@ -172,7 +172,12 @@ def _run(command: Sequence[str], doing: str, accept: Sequence[int] = (0,)) -> No
         check=False,
         timeout=_IMPORT_TIMEOUT_S,
         umask=0o022,
-        env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "HOME": "/nonexistent"},
+        env={
+            "PATH": os.environ.get("PATH", ""),
+            "LANG": "C.UTF-8",
+            "HOME": "/nonexistent",
+            "ORT_DISABLE_TELEMETRY": "1",
+        },
     )
     if done.returncode not in accept:
         last = (done.stderr or done.stdout).strip()[-600:]

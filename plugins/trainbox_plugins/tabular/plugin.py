@@ -26,6 +26,7 @@ GIB = 1024**3
 ENVIRONMENT = "tabular"
 MIN_ROWS = 10
 MAX_CLASSES = 200
+RESERVED = frozenset({"prediction", "probabilities", "classes"})
 
 TABULAR = Environment(
     name=ENVIRONMENT,
@@ -228,6 +229,7 @@ def _weight_errors(params: TabularParams, dataset: DatasetView) -> Iterator[Fiel
 
 
 def _feature_errors(params: TabularParams, dataset: DatasetView) -> Iterator[FieldError]:
+    yield from _reserved_errors(params, dataset)
     taken = {params.target, params.sample_weight, *params.ignore}
     names = params.features or [c.name for c in dataset.columns if c.name not in taken]
     usable = [name for name in names if _column(dataset, name).distinct > 1]
@@ -236,6 +238,18 @@ def _feature_errors(params: TabularParams, dataset: DatasetView) -> Iterator[Fie
             ("params", "features"),
             "no feature column is left that varies",
             "add columns, or ignore fewer",
+        )
+
+
+def _reserved_errors(params: TabularParams, dataset: DatasetView) -> Iterator[FieldError]:
+    used = {column.name for column in dataset.columns} - {params.target, *params.ignore}
+    if params.features is not None:
+        used &= set(params.features)
+    for name in sorted(used & RESERVED):
+        yield FieldError(
+            ("params", "features"),
+            f"column {name!r} has the name of an output of the model",
+            "rename the column, or put it in ignore",
         )
 
 

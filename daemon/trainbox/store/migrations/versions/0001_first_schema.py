@@ -34,6 +34,7 @@ CREATE TABLE datasets (
     bytes INTEGER NOT NULL,
     rows INTEGER NOT NULL,
     columns TEXT NOT NULL,
+    warnings TEXT NOT NULL,
     owner TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     UNIQUE (id)
