@@ -103,6 +103,7 @@ class World:
     make_blobs: Callable[[Path], BlobStore] = BlobStore
     grace_s: float = 0.05
     backends: Sequence[str] = ("fake",)
+    environments: Sequence[str] = ("plain",)
     free_bytes_floor: int = 0
     admit: Callable[[Principal, JobSpec], str | None] = lambda who, spec: None
     authorize: Callable[[Principal, str, str], bool | None] = lambda who, action, owner: None
@@ -118,7 +119,9 @@ class World:
         return Registry(
             tasks=self.tasks,
             backends=backends,
-            environments={"plain": Environment("plain", "3.11", self.requirements)},
+            environments={
+                name: Environment(name, "3.11", self.requirements) for name in self.environments
+            },
             checks=self.checks,
         )
 

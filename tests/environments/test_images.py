@@ -127,9 +127,7 @@ async def test_every_module_is_compiled_and_trusted_unchecked(
         if name.endswith(".py") and name.startswith(("opt/trainbox/lib/", "usr/lib/python3.11/"))
     ]
     assert len(sources) > 100
-    compiled = {
-        name: content[4:8] for name, content in found if name.endswith(".cpython-311.pyc")
-    }
+    compiled = {name: content[4:8] for name, content in found if name.endswith(".cpython-311.pyc")}
     for source in sources:
         folder, _, file = source.rpartition("/")
         pyc = f"{folder}/__pycache__/{file.removesuffix('.py')}.cpython-311.pyc"

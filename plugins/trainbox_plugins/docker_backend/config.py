@@ -32,6 +32,8 @@ class Config(BaseModel):
         disk_poll_s: seconds between two looks at the size of the writable directories.
         registry_base: image that environments are built from where a registry is reachable; None
             bootstraps from distribution packages.
+        cache_dir: wheels and Debian packages; None for TRAINBOX_CACHE_DIR or the user's cache.
+        wheelhouse: directory of wheels to take instead of asking a package index.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,3 +56,5 @@ class Config(BaseModel):
     reconnect_s: PositiveSeconds = 10.0
     disk_poll_s: PositiveSeconds = 1.0
     registry_base: str | None = None
+    cache_dir: Path | None = None
+    wheelhouse: Path | None = None

@@ -8,6 +8,7 @@ from trainbox_plugins.docker_backend.backend import DockerBackend
 from trainbox_plugins.docker_backend.config import Config as DockerConfig
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
 from trainbox_plugins.docker_backend.images import ImageBuilder, ImageSettings
+from trainbox_plugins.environments.cache import default_cache_dir
 from trainbox_sdk import hookimpl
 from trainbox_sdk.backends import SandboxBackend
 
@@ -34,5 +35,9 @@ class Plugin:
             deadline_s=config.call_deadline_s,
             start_deadline_s=config.start_deadline_s,
         )
-        images = ImageBuilder(engine, ImageSettings(registry_base=config.registry_base))
-        return [DockerBackend(engine, config, images)]
+        settings = ImageSettings(
+            cache_dir=config.cache_dir or default_cache_dir(),
+            wheelhouse=config.wheelhouse,
+            registry_base=config.registry_base,
+        )
+        return [DockerBackend(engine, config, ImageBuilder(engine, settings))]
