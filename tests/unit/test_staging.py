@@ -42,7 +42,9 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-async def test_a_package_comes_with_bare_parents_and_the_guest(root, installed, monkeypatch) -> None:
+async def test_a_package_comes_with_bare_parents_and_the_guest(
+    root, installed, monkeypatch
+) -> None:
     # The parent is found by import, which its own code must not be needed for.
     (installed / "tb_outer" / "__init__.py").write_text("")
     stage = await CodeStage(root).stage(["tb_outer.inner", "tb_alone"])

@@ -142,5 +142,3 @@ async def test_an_error_that_is_no_absence_is_told() -> None:
     with pytest.raises(BackendRejected):
         await until(watch(engine)[0], -LATER)
     assert engine.waiting == 0
-
-
