@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 jobs=${1:-2}
 started=$SECONDS
 logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
+building=
+trap '[ -z "$building" ] || kill "$building" 2>/dev/null || true; rm -rf "$logs"' EXIT
 
 export TRAINBOX_TEST_STATE="${TRAINBOX_TEST_STATE:-$PWD/.trainbox/test}"
 mkdir -p "$TRAINBOX_TEST_STATE"
@@ -33,6 +34,7 @@ check mypy .venv/bin/mypy
 check layers .venv/bin/lint-imports
 
 if wait "$building"; then
+  building=
   echo "ok    environments ($((SECONDS - started)) s)"
 else
   echo "FAIL  environments"
