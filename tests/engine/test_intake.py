@@ -240,7 +240,7 @@ async def test_a_resource(tabular: World, where, resources, msg, hint) -> None:
         ({"params": {"target": "price", "ignore": ["x" * 100] * 3000}}, "params"),
         ({"backend": "fakes"}, "backend"),
     ],
-    ids=str,
+    ids=lambda value: str(value).split(" at 0x")[0][:60],
 )
 async def test_the_rest_of_the_specification(tabular: World, spec, where) -> None:
     field = await refused(tabular, **spec)
