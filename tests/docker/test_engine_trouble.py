@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,85 @@ async def test_garbage_in_place_of_an_engine(
     with pytest.raises(Exception) as caught:
         await backend.prepare(make(programs.ORDINARY))
     assert type(caught.value).__module__ == "trainbox_sdk.errors", caught.value
+
+
+FAILS = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 18\r\n\r\n" + (
+    b'{"message":"busy"}'
+)
+
+
+async def test_engine_that_fails_is_away_and_not_an_error_of_its_own(
+    new_backend: Any, chaos: Any, make: MakeSpec, instance: str
+) -> None:
+    backend = new_backend(chaos.url)
+    await backend.open(instance)
+    spec = make(programs.ORDINARY)
+    await backend.prepare(spec)
+    chaos.garbage = FAILS
+    for verb in (
+        backend.start(spec),
+        backend.wait(spec),
+        backend.observe(),
+        backend.stop(spec.ref, 0.1),
+        backend.remove(spec.ref),
+        backend.capacity(),
+    ):
+        with pytest.raises(BackendUnavailable, match="busy"):
+            await verb
+    chaos.garbage = b""
+    await backend.start(spec)
+    assert (await backend.wait(spec)).exit_code == 0
+    await backend.remove(spec.ref)
+
+
+async def test_engine_that_fails_at_a_wait_is_asked_again(
+    new_backend: Any, chaos: Any, make: MakeSpec, instance: str
+) -> None:
+    backend = new_backend(chaos.url)
+    await backend.open(instance)
+    spec = make(RELEASED)
+    await begin(backend, spec)
+    chaos.garbage = FAILS
+    chaos.cut()
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match="busy"):
+            await backend.wait(spec)
+    chaos.garbage = b""
+    release(spec)
+    assert (await backend.wait(spec)).exit_code == 0
+    assert_every_line_once(spec)
+
+
+# --- a disk that takes nothing
+
+
+async def test_log_that_cannot_be_written_is_waited_out(
+    new_backend: Any, make: MakeSpec, instance: str
+) -> None:
+    backend = new_backend()
+    await backend.open(instance)
+    spec = make(programs.ORDINARY)
+    await backend.prepare(spec)
+    spec.paths.log.symlink_to("/dev/full")
+    with pytest.raises(BackendUnavailable, match="log"):
+        await backend.start(spec)
+    spec.paths.log.unlink()
+    await backend.start(spec)
+    assert (await backend.wait(spec)).exit_code == 0
+    assert spec.paths.log.read_bytes()
+
+
+async def test_kill_that_can_leave_no_note_kills_all_the_same(
+    new_backend: Any, make: MakeSpec, instance: str
+) -> None:
+    backend = new_backend(log_flood_bytes=100_000)
+    await backend.open(instance)
+    spec = make(programs.FLOODS_8_MIB)
+    await backend.prepare(spec)
+    shutil.rmtree(spec.paths.state)
+    await backend.start(spec)
+    seen = await backend.wait(spec)
+    assert seen.cause is Cause.LOG_LIMIT
 
 
 # --- answers that are lost

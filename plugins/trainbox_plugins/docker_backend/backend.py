@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -107,7 +108,8 @@ class DockerBackend:
     async def capacity(self) -> Capacity:
         """Return the budget: as set, or what the engine's host has, less the reserve."""
         if self._capacity is None:
-            self._capacity = capacity_of(self._config, await self._engine.info())
+            with _failed_look():
+                self._capacity = capacity_of(self._config, await self._engine.info())
         return self._capacity
 
     async def build_environment(
@@ -118,7 +120,8 @@ class DockerBackend:
 
     async def environments(self) -> Sequence[BuiltEnvironment]:
         """List environment images."""
-        return await self._builder.built()
+        with _failed_look():
+            return await self._builder.built()
 
     # --- one sandbox
 
@@ -148,7 +151,7 @@ class DockerBackend:
         if name in self._running:
             return
         # Always looked at, though it costs a round trip: the engine would run an ended one again.
-        found = await self._engine.inspect(name)
+        found = await self._inspect(name)
         if found is None:
             raise NotFound(f"sandbox {name} was never prepared")
         if found["State"]["Status"] == "created":
@@ -162,7 +165,7 @@ class DockerBackend:
         name = spec.ref.name
         running = self._running.get(name)
         if running is None:
-            found = await self._engine.inspect(name)
+            found = await self._inspect(name)
             if found is None:
                 return _lost(spec.ref)
             if found["State"]["Status"] == "created":
@@ -171,17 +174,18 @@ class DockerBackend:
             running.adopt()
         try:
             ended = await running.ended()
-        except BackendUnavailable:
-            self._let_go(name)
+        except Exception:
+            self._let_go(name)  # its follower is done for; the next wait begins another
             raise
-        found = await self._engine.inspect(name)
+        found = await self._inspect(name)
         if found is None or ended.exit_code is None:
             return _lost(spec.ref)
         return await running.judge(observation_of_inspect(spec.ref, found), ended)
 
     async def observe(self) -> Mapping[str, Observation]:
         """Return this instance's sandboxes: one call, and one more for each that has ended."""
-        summaries = await self._engine.list_by_label({f"{LABEL}instance": self._instance})
+        with _failed_look():
+            summaries = await self._engine.list_by_label({f"{LABEL}instance": self._instance})
         seen = [item for item in map(observation_of_summary, summaries) if item is not None]
         whole = await asyncio.gather(*(self._look_closer(item) for item in seen))
         return {item.ref.name: item for item in whole}
@@ -189,17 +193,20 @@ class DockerBackend:
     async def stop(self, ref: SandboxRef, grace_s: float) -> None:
         """SIGTERM, then after the grace SIGKILL of every process; returns when it is dead."""
         name = ref.name
-        if not await self._engine.kill(name, "TERM"):
-            return
+        with _failed_look():
+            if not await self._engine.kill(name, "TERM"):
+                return
         if await self._dead_within(name, grace_s):
             return
-        await self._engine.kill(name, "KILL")
+        with _failed_look():
+            await self._engine.kill(name, "KILL")
         if not await self._dead_within(name, self._config.start_deadline_s):
             raise BackendUnavailable(f"sandbox {name} does not die: the engine's runtime hangs")
 
     async def remove(self, ref: SandboxRef) -> None:
         """Kill and forget; absent is fine."""
-        await self._engine.remove(ref.name, force=True)
+        with _failed_look():
+            await self._engine.remove(ref.name, force=True)
         self._let_go(ref.name)
 
     # --- inside
@@ -250,7 +257,8 @@ class DockerBackend:
 
     async def _free_gpus(self, spec: SandboxSpec) -> tuple[str, ...]:
         """Choose devices that no sandbox of any instance on this engine holds."""
-        summaries = await self._engine.list_by_label({})
+        with _failed_look():
+            summaries = await self._engine.list_by_label({})
         held = {
             device
             for summary in summaries
@@ -265,8 +273,12 @@ class DockerBackend:
     async def _look_closer(self, seen: Observation) -> Observation:
         if seen.phase is not Phase.EXITED:
             return seen
-        found: Json | None = await self._engine.inspect(seen.ref.name)
+        found = await self._inspect(seen.ref.name)
         return seen if found is None else observation_of_inspect(seen.ref, found)
+
+    async def _inspect(self, name: str) -> Json | None:
+        with _failed_look():
+            return await self._engine.inspect(name)
 
     async def _dead_within(self, name: str, limit_s: float) -> bool:
         """Whether it dies in time: told by its follower, or seen by looking where it has none."""
@@ -283,10 +295,25 @@ class DockerBackend:
 
     async def _seen_dead(self, name: str) -> None:
         for attempt in range(2**31):
-            found = await self._engine.inspect(name)
+            found = await self._inspect(name)
             if found is None or not found["State"]["Running"]:
                 return
             await asyncio.sleep(_DEATH_PAUSES_S[min(attempt, len(_DEATH_PAUSES_S) - 1)])
+
+
+@contextmanager
+def _failed_look() -> Iterator[None]:
+    """Read an engine's failure at a look, a kill or a removal as what it is: nothing is known yet.
+
+    Engines answer 500 while they stop, or while a file system under them is busy.
+
+    Raises:
+        BackendUnavailable: the engine refused; ask again later.
+    """
+    try:
+        yield
+    except EngineRefused as error:
+        raise BackendUnavailable(f"the Docker Engine failed: {error}") from error
 
 
 def _lost(ref: SandboxRef) -> Observation:

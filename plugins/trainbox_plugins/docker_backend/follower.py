@@ -18,6 +18,7 @@ from trainbox_plugins.docker_backend.capped_log import CappedLog
 from trainbox_plugins.docker_backend.engine_port import (
     Clash,
     EnginePort,
+    EngineRefused,
     LogStream,
     NotThere,
 )
@@ -107,15 +108,24 @@ class Follower:
         try:
             unbroken = fresh and self._copy_from_the_start()
             self.ended.set_result(self._see_it_end(unbroken=unbroken))
+        except OSError as error:  # a full disk is waited out: the engine keeps the output meanwhile
+            self._fail(BackendUnavailable(f"the log {self._log} cannot be written: {error}"))
         except Exception as error:  # noqa: BLE001 - carried to whoever waits, whatever it is
-            for future in (self.attached, self.ended):
-                if not future.done():
-                    future.set_exception(error)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        for future in (self.attached, self.ended):
+            if not future.done():
+                future.set_exception(error)
 
     def _copy_from_the_start(self) -> bool:
         """Copy the attached output; return whether it came to its end and nothing broke."""
-        self._stream = self._engine.attach(self._container)
         output = CappedLog(self._log, self._limit_bytes)
+        try:
+            self._stream = self._engine.attach(self._container)
+        except BaseException:
+            output.abandon()
+            raise
         self.attached.set_result(None)
         try:
             self._copy(self._stream, output)
@@ -139,6 +149,8 @@ class Follower:
                 return Ended(exit_code, interrupted)
             except (NotThere, Clash):  # removed by hand, or just being removed
                 return Ended(None, interrupted)
+            except EngineRefused as error:
+                raise BackendUnavailable(f"the Docker Engine failed: {error}") from error
             except BackendUnavailable:
                 unbroken, interrupted = False, True
                 pause = patience.next_pause()
@@ -153,11 +165,11 @@ class Follower:
         The new file takes the old one's place once it holds as much, so that a reader who stands
         somewhere in the log is not thrown back.
         """
-        self._stream = self._engine.kept_output(self._container, follow=True)
         output = CappedLog(self._part, self._limit_bytes)
         before = self._log.stat().st_size if self._log.exists() else 0
         looked = False
         try:
+            self._stream = self._engine.kept_output(self._container, follow=True)
             for _ in self._copying(self._stream, output):
                 if not looked and output.seen >= before:
                     looked = True

@@ -84,7 +84,7 @@ class ImageBuilder:
         async with self._building:
             found = await self._find(environment)
             if found is None:
-                found = await self._make(environment, report)
+                found = await self._make_or_say_why(environment, report)
         report(1.0, f"{environment.name} is ready")
         return found
 
@@ -97,6 +97,18 @@ class ImageBuilder:
     async def _find(self, environment: Environment) -> BuiltEnvironment | None:
         images = await self._engine.image_list({DIGEST: environment.digest})
         return _described(images[0], images[0]["Labels"]) if images else None
+
+    async def _make_or_say_why(
+        self, environment: Environment, report: BuildProgress
+    ) -> BuiltEnvironment:
+        try:
+            return await self._make(environment, report)
+        except EngineRefused as refused:
+            raise BackendRejected(
+                f"the engine refuses to build {environment.name}: {refused.explanation}",
+                code="environment_broken",
+                hint="look at the engine's journal and at the room on its disk",
+            ) from refused
 
     async def _make(self, environment: Environment, report: BuildProgress) -> BuiltEnvironment:
         wheels = await asyncio.to_thread(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from trainbox_plugins.docker_backend import cgroups
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.disk_usage import DiskUse, disk_use
-from trainbox_plugins.docker_backend.engine_port import EnginePort
+from trainbox_plugins.docker_backend.engine_port import EnginePort, EngineRefused
 from trainbox_plugins.docker_backend.follower import Ended, Follower
 from trainbox_plugins.docker_backend.observations import memory_cause
 from trainbox_sdk.backends import Cause, Observation, SandboxSpec
 from trainbox_sdk.errors import BackendUnavailable
+
+log = logging.getLogger(__name__)
 
 _MEASURE_DEADLINE_S = 60.0
 _FIRST_LOOK_S = 0.02
@@ -52,6 +55,7 @@ class Running:
         self._memory: cgroups.MemoryUse | None = None
         self._condemned = _read_note(spec.paths.state)
         self._watch: asyncio.Task[None] | None = None
+        self._kills: set[asyncio.Task[None]] = set()
         self._follower = Follower(
             engine,
             spec.ref.name,
@@ -118,12 +122,19 @@ class Running:
         """Note why before the kill, so that a restarted daemon gives the same cause."""
         if self._condemned is None:
             self._condemned = (cause, detail)
-            _write_note(self._spec.paths.state, cause, detail)
+            try:
+                _write_note(self._spec.paths.state, cause, detail)
+            except OSError as error:  # the disk it filled: all the more reason to kill it
+                log.warning(
+                    "a kill left no note: %s", error, extra={"sandbox": self._spec.ref.name}
+                )
         if not self._follower.ended.done():
-            self._loop.create_task(self._kill())
+            kill = self._loop.create_task(self._kill())
+            self._kills.add(kill)  # a task that nobody holds may be collected half-way
+            kill.add_done_callback(self._kills.discard)
 
     async def _kill(self) -> None:
-        with contextlib.suppress(BackendUnavailable):  # the next look kills again
+        with contextlib.suppress(BackendUnavailable, EngineRefused):  # the next look kills again
             await self._engine.kill(self._spec.ref.name, "KILL")
 
     async def _keep_measuring(self) -> None:
