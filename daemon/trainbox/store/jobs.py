@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from trainbox import states
 from trainbox.store import cursors, guests, moves, submitting, succeeding
-from trainbox.store.reader import Reader
+from trainbox.store.reader import Reader, whole
 from trainbox.store.records import (
     GuestEvent,
     Inserted,
@@ -247,7 +247,7 @@ class JobStore:
     async def _steps(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[StepRecord]:
         async with self._reader.session() as session:
             connection = await session.connection()
-            rows = (await connection.execute(text(sql), parameters)).mappings().all()
+            rows = (await whole(connection.execute(text(sql), parameters))).mappings().all()
         return [step_record(row) for row in rows]
 
     async def _existing(self, job_id: str) -> JobView:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, event
@@ -20,8 +21,40 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from trainbox.store.connections import READER_PRAGMAS, require_taken
 from trainbox_sdk.errors import Unavailable
 
+T = TypeVar("T")
+
 POOL = 4
 POOL_TIMEOUT_S = 30.0
+
+
+async def whole(work: Awaitable[T]) -> T:
+    """Finish a read also when its caller is cancelled, who then waits for it.
+
+    SQLAlchemy gives up a connection whose call is cancelled, but its thread keeps it, with a read
+    transaction that holds back every later checkpoint and keeps the process from ending.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at: its caller is gone, and an error nobody fetched is a bug
+        raise
+
+
+class _Session(AsyncSession):
+    """A session whose calls are finished, whatever becomes of the caller."""
+
+    if not TYPE_CHECKING:  # the types are the base's
+
+        async def exec(self, *args: Any, **kwargs: Any) -> Any:
+            return await whole(super().exec(*args, **kwargs))
+
+        async def connection(self, *args: Any, **kwargs: Any) -> Any:
+            return await whole(super().connection(*args, **kwargs))
 
 
 class Reader:
@@ -47,9 +80,12 @@ class Reader:
         Raises:
             Unavailable: the database cannot be read, or every connection stays taken.
         """
+        session = _Session(self._engine, expire_on_commit=False)
         try:
-            async with AsyncSession(self._engine, expire_on_commit=False) as session:
+            try:
                 yield session
+            finally:
+                await whole(session.close())
         except (DBAPIError, PoolTimeoutError) as error:
             raise Unavailable(
                 f"the job store cannot be read: {error}", code="store_unreadable"
