@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbox_plugins.docker_backend.capped_log import CappedLog
-from trainbox_plugins.docker_backend.disk_usage import MAX_DEPTH, disk_use
+from trainbox_guest.shim.capped_log import CappedLog
+from trainbox_guest.shim.disk import MAX_DEPTH, disk_use
 
 LIMIT = 400
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trainbox_guest.shim import notes
-from trainbox_guest.shim.disk import DiskUse
+from trainbox_guest.shim.disk import disk_use
 from trainbox_guest.shim.output import Output
 
 
@@ -50,31 +53,62 @@ def test_log_is_never_written_through_a_link(tmp_path: Path) -> None:
         Output(str(tmp_path / "log"), 100)
 
 
-def test_disk_use_counts_blocks_not_apparent_size_and_follows_nothing(tmp_path: Path) -> None:
-    inside, outside = tmp_path / "in", tmp_path / "outside"
-    inside.mkdir()
-    outside.mkdir()
-    (outside / "big").write_bytes(b"x" * 1_000_000)
-    (inside / "link").symlink_to(outside)
-    with (inside / "sparse").open("wb") as file:
-        file.truncate(1 << 40)
-    (inside / "real").write_bytes(b"x" * 8192)
-    use = DiskUse([str(inside)], 10**9, 1000)
-    assert use.entries == 3
-    assert 8192 <= use.bytes < 100_000
-    assert not use.over
+def test_disk_that_takes_no_more_costs_the_log_and_not_the_step() -> None:
+    output = Output("/dev/full", 1000)
+    for piece in (b"first", b"second"):
+        os.write(output.write_end, piece)
+        assert output.pump()
+    output.started()
+    output.finish()
+    assert output.seen == 11
+    assert "No space left" in output.trouble
 
 
-def test_disk_use_stops_early(tmp_path: Path) -> None:
-    for number in range(100):
-        (tmp_path / str(number)).touch()
-    use = DiskUse([str(tmp_path)], 10**9, 10)
-    assert use.over
-    assert use.entries == 11
+def as_nobody(work: Callable[[], object]) -> str:
+    """Return what the call returns in a child that is no root; a root is let in everywhere."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setuid(65534)
+            os.write(writer, repr(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    os.wait()
+    return said
 
 
-def test_disk_use_of_what_is_gone_is_nothing(tmp_path: Path) -> None:
-    assert DiskUse([str(tmp_path / "gone")], 1, 1).bytes == 0
+@pytest.mark.parametrize("closed", ["", "below"])
+def test_directory_closed_to_the_watcher_is_too_much(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        (root / "below").mkdir()
+        root.chmod(0o755)
+        (root / closed).chmod(0)
+        assert "whole=False" in as_nobody(
+            lambda: disk_use([root], limit_bytes=10**9, limit_entries=1000)
+        )
+
+
+def test_directory_removed_during_the_walk_is_not_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "brief").mkdir()
+    stat = os.stat
+
+    def then_gone(path: Any, **options: Any) -> os.stat_result:
+        found = stat(path, **options)
+        if path == "brief":
+            os.rmdir(tmp_path / "brief")
+        return found
+
+    monkeypatch.setattr(os, "stat", then_gone)
+    assert disk_use([tmp_path], limit_bytes=10**9, limit_entries=1000).whole
+    assert not (tmp_path / "brief").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"'])

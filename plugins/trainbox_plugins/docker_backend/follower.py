@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainbox_plugins.docker_backend.capped_log import CappedLog
+from trainbox_guest.shim.capped_log import CappedLog
 from trainbox_plugins.docker_backend.engine_port import (
     Clash,
     EnginePort,

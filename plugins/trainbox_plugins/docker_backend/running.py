@@ -9,10 +9,10 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from trainbox_guest.shim.disk import DiskUse, disk_use
 from trainbox_plugins.docker_backend import cgroups
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
-from trainbox_plugins.docker_backend.disk_usage import DiskUse, disk_use
 from trainbox_plugins.docker_backend.engine_port import EnginePort, EngineRefused
 from trainbox_plugins.docker_backend.follower import Ended, Follower
 from trainbox_plugins.docker_backend.observations import memory_cause

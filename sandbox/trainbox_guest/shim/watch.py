@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import resource
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from trainbox_guest.confine import cgroups, syscalls
 from trainbox_guest.shim import launch, notes, processes
-from trainbox_guest.shim.disk import DiskUse
+from trainbox_guest.shim.disk import disk_use
 from trainbox_guest.shim.output import Output
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _TICK_S = 0.1
 _DISK_SHARE = 0.05
 """Part of the time that may go into walking the output tree."""
 _DISK_TICK_S = 0.25
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM_S = 1.0
 _LATE_S = 5.0
 """How long after the deadline and its grace the shim steps in for a daemon that did not."""
 
@@ -30,6 +33,7 @@ OUT_OF_MEMORY = "out_of_memory"
 DISK_LIMIT = "disk_limit"
 LOG_LIMIT = "log_limit"
 START_FAILED = "start_failed"
+LOST = "lost"
 
 MEMORY, PIDS, CPU = "memory", "pids", "cpu"
 """Names under which the note about the confinement tells which limits a control group holds."""
@@ -75,8 +79,9 @@ class Watch:
             self._loop(output)
             processes.reap_all()
             output.finish()
+            self._detail = self._detail or output.trouble
         except Exception as error:  # noqa: BLE001 - a shim's own fault must not look like success
-            self._end(notes.EXIT, f"the shim failed: {type(error).__name__}: {error}")
+            self._fail(f"the shim failed: {type(error).__name__}: {error}")
             processes.reap_all()
         self._memory_verdict(groups)
         cgroups.remove(groups.directories)
@@ -168,10 +173,12 @@ class Watch:
         if now < self._next_disk:
             return
         task = self._task
-        use = DiskUse(task.watched, task.output_bytes, task.output_entries)
+        use = disk_use(
+            task.watched, limit_bytes=task.output_bytes, limit_entries=task.output_entries
+        )
         spent = time.monotonic() - now
         self._next_disk = now + max(_DISK_TICK_S, spent / _DISK_SHARE)
-        if use.over:
+        if not use.whole:
             self._kill(
                 DISK_LIMIT,
                 f"wrote {use.bytes} bytes in {use.entries} files or more, the limits are "
@@ -214,8 +221,10 @@ class Watch:
             self._cause, self._detail = cause, detail
         processes.kill_all(self._gate)
 
-    def _end(self, cause: str, detail: str) -> None:
-        self._cause, self._detail = START_FAILED if self._code is None else cause, detail
+    def _fail(self, detail: str) -> None:
+        """End for a fault of the host: what the step would have come to is lost."""
+        self._cause, self._detail = LOST if self._gate else START_FAILED, detail
+        self._code = None
 
     def _memory_verdict(self, groups: cgroups.Groups) -> None:
         """Say what the kernel's own kills mean; 137 alone never means anything."""
@@ -241,7 +250,13 @@ class Watch:
             finished_at=time.time(),
             peak_memory_bytes=self._peak if started else None,
         )
-        notes.write(self._state, notes.EXIT, note)
+        while True:
+            try:
+                return notes.write(self._state, notes.EXIT, note)
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                time.sleep(_NO_ROOM_S)  # without the note, what the step has done would be lost
 
 
 def _wake(number: int, frame: FrameType | None) -> None:

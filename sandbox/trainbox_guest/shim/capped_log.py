@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MARKER = b"\n[trainbox: %d bytes of output left out here]\n"
 _MARKER_ROOM = 80
@@ -13,14 +16,14 @@ _MARKER_ROOM = 80
 class CappedLog:
     """Writes output as it comes until half of the limit, then remembers only the newest rest.
 
-    Belongs to one thread. The daemon owns the file; nothing inside a sandbox can reach it.
+    Belongs to one thread. Whoever watches a sandbox owns the file; nothing inside can reach it.
 
     Args:
         path: written from its beginning.
         limit_bytes: largest size of the finished file.
     """
 
-    def __init__(self, path: Path, limit_bytes: int) -> None:
+    def __init__(self, path: str | Path, limit_bytes: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o640)
         self._head_room = limit_bytes // 2
@@ -46,17 +49,21 @@ class CappedLog:
         if rest:
             self._remember(rest)
 
-    def close(self) -> None:
-        """Write the marker and the remembered end; harmless twice."""
+    def close(self, *, durable: bool = False) -> None:
+        """Write the marker and the remembered end, and sync if asked; harmless twice."""
         if self._fd < 0:
             return
         tail = b"".join(self._tail)
         excess = max(0, len(tail) - self._tail_limit)
         self._dropped += excess
-        if self._dropped:
-            _write_all(self._fd, _MARKER % self._dropped)
-        _write_all(self._fd, tail[excess:])
-        self.abandon()
+        try:
+            if self._dropped:
+                _write_all(self._fd, _MARKER % self._dropped)
+            _write_all(self._fd, tail[excess:])
+            if durable:
+                os.fsync(self._fd)
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         """Close the file as it is; harmless twice."""
