@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -171,6 +174,56 @@ async def test_a_broken_task_note_is_a_failed_start_not_a_hang(tmp_path: Path) -
     with pytest.raises(BackendUnavailable, match=r"FileNotFoundError: no task\.json"):
         await asyncio.to_thread(shims.start, sandbox, 30.0)
     assert not sandbox.alive()
+
+
+async def test_a_log_that_takes_no_more_does_not_end_the_step(tmp_path: Path) -> None:
+    told = task(tmp_path, "print('x' * 10_000, flush=True)", layers=WITHOUT_NAMESPACES)
+    seen = await run(tmp_path, replace(told, log="/dev/full"))
+    assert (seen.exit_code, seen.cause) == (0, Cause.NONE)
+    assert "log is cut off" in seen.detail
+
+
+async def test_a_fault_of_the_watcher_is_lost_and_never_the_steps_own(tmp_path: Path) -> None:
+    told = task(tmp_path, "import time; time.sleep(30)", layers=WITHOUT_NAMESPACES)
+    seen = await run(tmp_path, replace(told, flood_bytes="not a number"))  # type: ignore[arg-type]
+    assert (seen.phase, seen.exit_code, seen.cause) == (Phase.EXITED, None, Cause.LOST)
+    assert "the shim failed: TypeError" in seen.detail
+
+
+@pytest.mark.parametrize(
+    "note", [{}, {"cause": "exit.json"}, {"exit_code": 0, "cause": [], "detail": ""}]
+)
+def test_an_exit_note_nobody_can_read_is_lost_and_hides_no_other_sandbox(
+    tmp_path: Path, note: dict[str, object]
+) -> None:
+    sandbox = place(tmp_path, task(tmp_path, "", layers=confine.LAYERS))
+    notes.write(str(sandbox.state), notes.EXIT, note)
+    assert sandbox.observe().cause is Cause.LOST
+
+
+async def test_a_start_is_not_put_off_by_one_who_looks(tmp_path: Path) -> None:
+    sandbox = place(tmp_path, task(tmp_path, "", layers=WITHOUT_NAMESPACES))
+    with (sandbox.state / notes.LOCK).open("w") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        start = asyncio.create_task(asyncio.to_thread(shims.start, sandbox, 30.0))
+        await asyncio.sleep(0.05)
+        assert not start.done()
+    await start
+    assert (await finish(sandbox)).exit_code == 0
+
+
+async def test_a_daemon_with_a_thousand_open_files_still_starts(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(2048, before[0]), before[1]))
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(1100):
+                stack.enter_context(open(os.devnull))
+            assert (
+                await run(tmp_path, task(tmp_path, "", layers=WITHOUT_NAMESPACES))
+            ).exit_code == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture

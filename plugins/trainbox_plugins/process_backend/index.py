@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ENTRY = "sandbox.json"
 _CONDEMNED = "condemned"
 LOST = "the process that watched it is gone and left no exit code (killed, or the host restarted)"
+UNREADABLE = "its exit note says something that no shim of this version writes"
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,13 @@ class Sandbox:
         ended = notes.read(str(self.state), notes.EXIT)
         running = notes.read(str(self.state), notes.RUNNING)
         if ended is not None:
-            return _ended(self.ref, ended)
+            return _ended(self.ref, ended) or _lost(self.ref, UNREADABLE)
         started = _time(running.get("started_at")) if running else None
         if alive:
             return Observation(self.ref, Phase.RUNNING, started_at=started)
         if running is None:
             return Observation(self.ref, Phase.CREATED)
-        return Observation(
-            self.ref, Phase.EXITED, cause=Cause.LOST, detail=LOST, started_at=started
-        )
+        return _lost(self.ref, LOST, started)
 
     def shim_pid(self) -> int | None:
         """Return the shim's process id once it has said it; only meaningful while it is alive."""
@@ -126,17 +125,25 @@ def _read_entry(home: Path) -> Sandbox | None:
     return Sandbox(SandboxRef(**raw["ref"]), home, Path(raw["state"]))
 
 
-def _ended(ref: SandboxRef, note: dict[str, Any]) -> Observation:
-    return Observation(
-        ref,
-        Phase.EXITED,
-        exit_code=note["exit_code"],
-        cause=Cause(note["cause"]),
-        detail=note["detail"],
-        started_at=_time(note["started_at"]),
-        finished_at=_time(note["finished_at"]),
-        peak_memory_bytes=note["peak_memory_bytes"],
-    )
+def _ended(ref: SandboxRef, note: dict[str, Any]) -> Observation | None:
+    """Read an exit note; None for one that says something else, whoever wrote it."""
+    try:
+        return Observation(
+            ref,
+            Phase.EXITED,
+            exit_code=note["exit_code"],
+            cause=Cause(note["cause"]),
+            detail=note["detail"],
+            started_at=_time(note["started_at"]),
+            finished_at=_time(note["finished_at"]),
+            peak_memory_bytes=note["peak_memory_bytes"],
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _lost(ref: SandboxRef, detail: str, started: datetime | None = None) -> Observation:
+    return Observation(ref, Phase.EXITED, cause=Cause.LOST, detail=detail, started_at=started)
 
 
 def _time(seconds: float | None) -> datetime | None:

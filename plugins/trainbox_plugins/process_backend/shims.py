@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -38,13 +38,24 @@ def start(sandbox: Sandbox, deadline_s: float) -> None:
     """
     lock = os.open(sandbox.state / notes.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _taken(lock, sandbox):
+            return  # it runs
         if notes.read(str(sandbox.state), notes.RUNNING) is None:
             _spawn(sandbox.state, lock, deadline_s)
-    except BlockingIOError:
-        return  # it runs
     finally:
         os.close(lock)
+
+
+def _taken(lock: int, sandbox: Sandbox) -> bool:
+    """Take the lock; False where a shim has it. One who only looks holds it for an instant."""
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if sandbox.alive():
+                return False
+        else:
+            return True
 
 
 def _spawn(state: Path, lock: int, deadline_s: float) -> None:
@@ -75,7 +86,7 @@ def _spawn(state: Path, lock: int, deadline_s: float) -> None:
         os.close(ready_end)
         ready_end = -1
         process.wait()  # it forks and leaves at once
-        if not select.select([ready], [], [], deadline_s)[0]:
+        if not _readable_within(ready, deadline_s):
             raise BackendUnavailable(f"the step's watcher did not start within {deadline_s:g} s")
         if notes.read(str(state), notes.RUNNING) is None:
             said = (state / SHIM_LOG).read_text(encoding="utf-8", errors="replace").strip()
@@ -86,6 +97,13 @@ def _spawn(state: Path, lock: int, deadline_s: float) -> None:
         os.close(ready)
         if ready_end >= 0:
             os.close(ready_end)
+
+
+def _readable_within(descriptor: int, limit_s: float) -> bool:
+    """Wait for a descriptor; select(2) would refuse one above 1023, and a daemon may have many."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        return bool(selector.select(limit_s))
 
 
 async def ended(sandbox: Sandbox) -> None:
