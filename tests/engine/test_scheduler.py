@@ -193,3 +193,16 @@ async def queue(daemon, backend: str, count: int, resources: Resources, priority
     ]
     await asyncio.gather(*(daemon.store.jobs.insert(new, audit="test") for new in news))
     return [new.id for new in news]
+
+
+async def test_a_stop_that_meets_a_wake_up_is_not_lost(world: World) -> None:
+    """The daemon would wait for this loop for ever."""
+    async with world.daemon(loops=False) as daemon:
+        loop = asyncio.create_task(daemon.scheduler.run())
+        for _ in range(20):
+            await asyncio.sleep(0.005)  # until it has looked and waits
+        daemon.scheduler.wake()
+        loop.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert loop.cancelled()

@@ -111,7 +111,9 @@ class Scheduler:
             self._wake.clear()
             took_s = await self._timed_look()
             try:
-                await asyncio.wait_for(self._wake.wait(), TICK_S)
+                # Not wait_for: before Python 3.12 it loses a cancellation that meets a wake-up.
+                async with asyncio.timeout(TICK_S):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
             # A long queue makes a look dear: looking then takes a sixth of the time at most.

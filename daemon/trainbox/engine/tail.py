@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,10 +59,10 @@ class EventTail:
     async def _follow(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await self._advance()
-            try:
-                await asyncio.wait_for(stop.wait(), TAIL_S)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                # Not wait_for: before Python 3.12 it loses a cancellation that meets the stop.
+                async with asyncio.timeout(TAIL_S):
+                    await stop.wait()
 
     async def _advance(self) -> bool:
         """Commit the next events with their offset; return whether the file had moved on."""
