@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from rooms import ACCEPTS, TRAINS, CountingHost, Drawn, World, a_step  # noqa: E402
 
 from trainbox.engine import health  # noqa: E402
+from trainbox.engine.staging import CodeStage  # noqa: E402
 from trainbox_sdk.tasks import ArtifactCheck  # noqa: E402
 
 
@@ -23,8 +25,13 @@ def every_look_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Staged code is content-addressed, so all tests may share it."""
-    return tmp_path_factory.mktemp("code")
+    """Staged code is content-addressed, so all tests may share what is staged once, here.
+
+    A thread that a killed daemon leaves at work would not outlive a real one's process.
+    """
+    root = tmp_path_factory.mktemp("code")
+    asyncio.run(CodeStage(root).stage(["trainbox_guest.run"]))
+    return root
 
 
 @pytest.fixture

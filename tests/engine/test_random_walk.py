@@ -128,6 +128,7 @@ class Walk:
                 await self.daemon.reconciler.look()
                 return list(jobs)
             await asyncio.sleep(0.05)
+            print(walkdbg(self, running))
             for job in running:
                 if job.state is State.RUNNING:
                     try:
@@ -195,3 +196,15 @@ async def one_jobs_promises(daemon: Daemon, job: JobView) -> None:
     started = sum(len(step.attempts) for step in job.steps)
     assert metrics <= started, "an event was doubled"
     assert "internal" not in {a.reason_code for s in job.steps for a in s.attempts}
+
+
+def walkdbg(walk, running):
+    import time
+
+    return (
+        time.monotonic(),
+        [(j.id, j.state.value, j.reason_code, j.reason) for j in running],
+        [t.get_name() + repr(t.get_stack(limit=3)) for t in walk.daemon.supervisor._tasks.values()],
+        {k: v.phase for k, v in walk.world.host.sandboxes.items()},
+        walk.daemon.loop,
+    )
