@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainbox import logs
-from trainbox.blobs import BlobStore
+from trainbox.blobs import BlobStore, no_room_is_storage_full
+from trainbox.durable import write_durably
 from trainbox.engine.access import Access
 from trainbox.engine.builds import Builds
 from trainbox.engine.drive import Workshop
@@ -219,11 +220,8 @@ async def _first_token(settings: Settings, store: Store) -> None:
     if await store.tokens.count() > 0 and settings.token_file.exists():
         return
     _, token = await store.tokens.create("local", FIRST_TOKEN_SCOPES, who="daemon")
-    part = settings.token_file.with_suffix(".part")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(token + "\n")
-    part.replace(settings.token_file)
+    with no_room_is_storage_full(settings.state_dir):
+        write_durably(settings.token_file, token + "\n")
 
 
 async def run(settings: Settings, ready: Callable[[str], None]) -> None:
@@ -263,7 +261,7 @@ async def _loops(house: House, stop: asyncio.Event) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(house.scheduler.run(), name="scheduler"),
         asyncio.create_task(house.reconciler.run(house.settings.reconcile_s), name="reconcile"),
-        asyncio.create_task(_guard_store(house.store), name="store guard"),
+        asyncio.create_task(_until_broken(house.store), name="store guard"),
     ]
     for task in tasks:
         task.add_done_callback(lambda done: _report(done, stop))
@@ -275,9 +273,8 @@ async def _loops(house: House, stop: asyncio.Event) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _guard_store(store: Store) -> None:
-    while not store.broken:
-        await asyncio.sleep(1.0)
+async def _until_broken(store: Store) -> None:
+    await store.wait_broken()
 
 
 def _report(task: asyncio.Task[None], stop: asyncio.Event) -> None:

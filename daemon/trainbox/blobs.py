@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from trainbox.durable import sync_directory
 from trainbox_sdk.errors import NotFound, StorageFull, TooLarge
 
 P = ParamSpec("P")
@@ -75,10 +76,10 @@ class BlobStore:
             async for chunk in chunks:
                 buffer += chunk
                 if len(buffer) >= CHUNK:
-                    await _in_thread(incoming.write, bytes(buffer))
+                    await in_thread(incoming.write, bytes(buffer))
                     buffer.clear()
-            await _in_thread(incoming.write, bytes(buffer))
-            return await _in_thread(incoming.publish, self._files)
+            await in_thread(incoming.write, bytes(buffer))
+            return await in_thread(incoming.publish, self._files)
         finally:
             incoming.discard()
 
@@ -89,7 +90,7 @@ class BlobStore:
             TooLarge: more than ``max_bytes``.
             StorageFull: no room.
         """
-        return await _in_thread(self._copy, fd, max_bytes)
+        return await in_thread(self._copy, fd, max_bytes)
 
     async def put_file(self, path: Path, *, max_bytes: int) -> Blob:
         """Publish a copy of a regular file; links are not followed.
@@ -100,7 +101,7 @@ class BlobStore:
             TooLarge: more than ``max_bytes``.
             StorageFull: no room.
         """
-        return await _in_thread(self._copy_path, path, max_bytes)
+        return await in_thread(self._copy_path, path, max_bytes)
 
     def path(self, digest: str) -> Path:
         """Return where the bytes of a digest lie.
@@ -119,11 +120,11 @@ class BlobStore:
         Raises:
             NotFound: they are not here.
         """
-        return await _in_thread(_digest_of, self.path(digest)) == digest
+        return await in_thread(_digest_of, self.path(digest)) == digest
 
     async def remove(self, digest: str) -> bool:
         """Delete the bytes, giving back their room; False where they were absent."""
-        return await _in_thread(self._remove, self._place(digest))
+        return await in_thread(self._remove, self._place(digest))
 
     def free_bytes(self) -> int:
         """Return the room left on the file system."""
@@ -205,15 +206,6 @@ class _Incoming:
         self._path.unlink(missing_ok=True)
 
 
-def sync_directory(folder: Path) -> None:
-    """Make the names in a directory durable, as ``fsync(2)`` asks for beside the file's own."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 @contextmanager
 def no_room_is_storage_full(place: Path) -> Iterator[None]:
     """Turn "no space left" and "quota exceeded" into :class:`StorageFull`."""
@@ -228,7 +220,7 @@ def no_room_is_storage_full(place: Path) -> Iterator[None]:
         ) from error
 
 
-async def _in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run in a thread; a cancelled caller still waits for its end.
 
     Otherwise the caller would close a descriptor under the thread, and the thread might then write

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from trainbox.blobs import no_room_is_storage_full
+from trainbox.blobs import in_thread, no_room_is_storage_full
 from trainbox_sdk.errors import TooLarge
 
 BLOCK = 1024**2
@@ -55,10 +54,4 @@ async def _write(fd: int, data: bytearray, digest: hashlib._Hash, path: Path) ->
             while view:
                 view = view[os.write(fd, view) :]
 
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        # The thread must be done with the descriptor before the caller closes it.
-        await asyncio.wait([task])
-        raise
+    await in_thread(work)

@@ -8,9 +8,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from trainbox.durable import sync, sync_directory
 from trainbox.store.connections import connect
 from trainbox.store.errors import StoreError
-from trainbox.store.layout import BACKUPS_KEPT, Layout, sync, sync_directory
+from trainbox.store.layout import BACKUPS_KEPT, Layout
 
 ASIDE = ".partial"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainbox.durable import write_durably
 from trainbox.store.audit import AuditStore
 from trainbox.store.backup import back_up
 from trainbox.store.connections import open_writer
@@ -16,7 +17,7 @@ from trainbox.store.datasets import DatasetStore
 from trainbox.store.errors import StoreError
 from trainbox.store.events import EventStore
 from trainbox.store.jobs import JobStore
-from trainbox.store.layout import Layout, write_durably
+from trainbox.store.layout import Layout
 from trainbox.store.locking import DirectoryLock
 from trainbox.store.models import ModelStore
 from trainbox.store.opening import begin_use, prepare_database, prepare_directory

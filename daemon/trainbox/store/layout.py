@@ -1,9 +1,7 @@
-"""Where the store keeps what under the state directory, and how files there are made durable."""
+"""Where the store keeps what under the state directory."""
 
 from __future__ import annotations
 
-import os
-import secrets
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,34 +66,3 @@ class Layout:
             f"  mkdir -p {root}/damaged && mv {database}* {root}/damaged/ ;"
             f" cp --preserve=all {shlex.quote(str(backup))} {database}"
         )
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a small file whole or not at all: aside, synced, renamed, directory synced."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, text.encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    aside.replace(path)
-    sync_directory(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def sync_directory(folder: Path) -> None:
-    """Make the names in a directory durable, as ``fsync(2)`` asks for beside the file's own."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

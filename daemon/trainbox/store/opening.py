@@ -16,10 +16,11 @@ from contextlib import closing
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 
+from trainbox.durable import sync, sync_directory, write_durably
 from trainbox.store.backup import first_problem
 from trainbox.store.connections import APPLICATION_ID, connect
 from trainbox.store.errors import StoreError
-from trainbox.store.layout import Layout, sync, sync_directory, write_durably
+from trainbox.store.layout import Layout
 from trainbox.store.migrate import bring_up_to_date, upgrade
 
 log = logging.getLogger(__name__)
