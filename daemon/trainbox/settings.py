@@ -9,9 +9,9 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +21,12 @@ from pydantic_settings import (
 
 GIB = 1024**3
 MIB = 1024**2
+
+
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
+]
 
 
 def default_state_dir() -> Path:
@@ -81,7 +87,7 @@ class Settings(BaseSettings):
     free_bytes_floor: Annotated[int, Field(ge=0)] = Field(
         512 * MIB, description="Below this much free space no job is accepted."
     )
-    log_level: str = Field("INFO", description="Level of the daemon's own log.")
+    log_level: LogLevel = Field("INFO", description="Level of the daemon's own log.")
 
     @classmethod
     def settings_customise_sources(

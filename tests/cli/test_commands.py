@@ -1,10 +1,12 @@
 """Every verb against the real HTTP layer: data on stdout, talk on stderr, --json everywhere."""
 
+import asyncio
 import hashlib
 import json
 
 import pytest
 
+from trainbox.cli import client
 from trainbox_sdk.jobs import State
 from trainbox_sdk.testing.fake_engine import ONNX_BYTES
 
@@ -209,3 +211,16 @@ def test_tasks_and_plugins(run):
     assert run("tasks", "show", "binclass", "--json").json()["name"] == "binclass"
     assert "quarantined" in run("plugins", "ls").out
     assert run("plugins", "ls", "--json").json()[0]["status"] == "loaded"
+
+
+def test_an_upload_that_takes_long_to_read_is_waited_for(run, daemon, table, monkeypatch):
+    """Millions of rows take the daemon longer than any other answer."""
+    put_dataset = daemon.engine.put_dataset
+
+    async def slowly(*args, **named):
+        await asyncio.sleep(1.0)
+        return await put_dataset(*args, **named)
+
+    monkeypatch.setattr(client, "ANSWER_S", 0.2)
+    monkeypatch.setattr(daemon.engine, "put_dataset", slowly)
+    assert run("data", "put", table).out.strip() in run("data", "ls").out

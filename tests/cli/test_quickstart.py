@@ -3,10 +3,13 @@
 import contextlib
 import json
 import pathlib
+import signal
 import subprocess
+import sys
 
 import pytest
 
+from trainbox import app
 from trainbox.cli import child, quickstart
 from trainbox.cli.exits import CliError
 from trainbox_sdk.jobs import State
@@ -112,3 +115,31 @@ def test_an_own_daemon_starts_answers_and_stops(tmp_path):
         assert "native" in names
     gone = subprocess.run(argv, capture_output=True)
     assert gone.returncode == 7, "nobody listens any more"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_stops_the_own_daemon_too(environ, tmp_path, number):
+    code = (
+        "import pathlib, sys, time\nfrom trainbox.cli.child import own_daemon\n"
+        "with own_daemon(pathlib.Path(sys.argv[1])) as announced:\n"
+        "    print(announced['url'], flush=True)\n    time.sleep(60)\n"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "state")],
+        env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    with starter:
+        url = starter.stdout.readline().strip()
+        starter.send_signal(number)
+        starter.wait(60)
+    gone = subprocess.run(["curl", "--noproxy", "*", "-sf", f"{url}/livez"], capture_output=True)
+    assert gone.returncode == 7, "nobody listens any more"
+
+
+def test_without_an_environment_it_says_what_to_list(run, monkeypatch, tmp_path):
+    async def nothing(settings, names, backend, report):
+        return []
+
+    monkeypatch.setattr(app, "build_environments", nothing)
+    result = run("quickstart", "--state-dir", tmp_path / "qs", code=8)
+    assert "tabular" in result.err

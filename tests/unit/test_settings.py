@@ -49,12 +49,18 @@ def test_a_file_that_is_named_and_absent_stops_the_start(monkeypatch, tmp_path: 
         ("max_upload_bytes", "0"),
         ("predict_workers", "0"),
         ("free_bytes_floor", "-1"),
+        ("log_level", "loud"),
     ],
 )
 def test_what_is_out_of_range_is_refused(monkeypatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"TRAINBOX_{name.upper()}", value)
     with pytest.raises(ValidationError, match=name):
         Settings()
+
+
+def test_the_log_level_may_be_written_small(monkeypatch) -> None:
+    monkeypatch.setenv("TRAINBOX_LOG_LEVEL", "debug")
+    assert Settings().log_level == "DEBUG"
 
 
 def test_state_lives_where_the_service_manager_says(monkeypatch, tmp_path: Path) -> None:

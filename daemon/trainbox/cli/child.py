@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 from trainbox.cli.exits import CliError, Exit
@@ -40,9 +42,25 @@ def own_daemon(state_dir: Path) -> Iterator[dict[str, Any]]:
             start_new_session=True,
         )  # fmt: skip
     try:
-        yield _announced(process, log)
+        with _told_to_end_is_interrupted():
+            yield _announced(process, log)
     finally:
         _stop(process)
+
+
+@contextlib.contextmanager
+def _told_to_end_is_interrupted() -> Iterator[None]:
+    """Leave for SIGTERM and SIGHUP as for Ctrl-C: nobody else would stop the child."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _announced(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from trainbox.cli.urls import segment
 
 CONNECT_S = 5.0
 ANSWER_S = 120.0
+READ_UPLOAD_S = 3600.0
+"""Longest wait for the answer to an upload: the daemon gives its reader half an hour, and there may
+be a queue before it."""
 STREAM_SILENCE_S = 60.0
 """Longest silence of a stream; the daemon sends a comment every 15 s."""
 RECONNECT_FOR_S = 120.0
@@ -78,7 +81,12 @@ class Client:
             headers["Content-Length"] = str(size)
         params = {"name": name, "format": format_}
         made: dict[str, Any] = self._send(
-            "POST", "/v1/datasets", params=params, content=data, headers=headers
+            "POST",
+            "/v1/datasets",
+            params=params,
+            content=data,
+            headers=headers,
+            timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S, read=READ_UPLOAD_S),
         )
         return made
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from trainbox.cli.child import own_daemon
-from trainbox.cli.exits import Exit
+from trainbox.cli.exits import CliError, Exit
 from trainbox.cli.follow import display, leave_with
 from trainbox.cli.images import progress, run_async
 from trainbox.cli.models import download
@@ -94,6 +94,13 @@ def _environment(state_dir: Path, backend: str | None) -> str:
     wanted = backend or (None if settings.backend == "auto" else settings.backend)
     with progress() as report:
         built = run_async(app.build_environments(settings, (), wanted, report))
+    if not built:
+        raise CliError(
+            "No plugin brings an environment to train in.",
+            Exit.REJECTED,
+            where=[str(settings.plugins_file)],
+            next_step="List 'tabular' there; 'trainbox plugins ls' shows what was loaded.",
+        )
     return built[0].backend
 
 
