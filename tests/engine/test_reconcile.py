@@ -87,6 +87,20 @@ async def test_keeps_folders_while_an_engine_could_not_be_looked_at(world: World
         assert not folder.exists()
 
 
+async def test_a_backend_with_a_fault_stops_no_daemon(world: World) -> None:
+    class Faulty(FakeBackend):
+        async def observe(self):
+            raise KeyError("a plugin's fault")
+
+    world.make_backend = Faulty
+    async with world.daemon() as daemon:
+        folder = world.state_dir / "sandboxes" / "att_old-step"
+        folder.mkdir(parents=True)
+        await daemon.reconciler.look()
+        assert folder.exists()
+        assert (await daemon.ended(await daemon.submit())).state is State.SUCCEEDED
+
+
 async def test_a_sandbox_made_while_it_looks_is_not_reaped(world: World) -> None:
     """It lists first and asks the store then; a job may begin in between."""
     looked, go_on = asyncio.Event(), asyncio.Event()

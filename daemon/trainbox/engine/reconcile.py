@@ -91,6 +91,10 @@ class Reconciler:
         except TrainboxError as error:
             log.warning("cannot look", extra={"backend": backend.name, "why": error.message})
             return False
+        except Exception:
+            # A plugin's fault makes its backend blind, not the daemon: this loop must go on.
+            log.exception("look failed", extra={"backend": backend.name})
+            return False
         return True
 
     async def _active_attempts(self) -> set[str]:
