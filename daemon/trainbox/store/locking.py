@@ -35,5 +35,8 @@ class DirectoryLock:
     def release(self) -> None:
         """Let the next daemon in; a second call does nothing."""
         if self._fd >= 0:
+            # Closing alone would leave it to a child that was just forked and has not become
+            # another program yet.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
