@@ -67,6 +67,7 @@ class CodeStage:
             self._fill(part, files)
         try:
             part.rename(target)
+            _sync(self._root)
         except OSError:
             if not target.is_dir():
                 raise
@@ -88,6 +89,21 @@ class CodeStage:
             Path(folder).chmod(0o755)
             for name in names:
                 (Path(folder) / name).chmod(0o444)
+                _sync(Path(folder) / name)
+            _sync(Path(folder))
+
+
+def _sync(path: Path) -> None:
+    """Put a file's bytes, or a directory's names, on the disk.
+
+    A copy is trusted for its name alone by every later daemon: one torn by a power cut would fail
+    every job of its kind.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _merge(found: Iterable[tuple[str, Path | None]]) -> dict[str, Path | None]:

@@ -6,10 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from trainbox.engine.drive import Driver, Workshop
+from trainbox.engine.drive import STOP_S, Driver, Workshop
 from trainbox.store.records import StepRecord
 
 log = logging.getLogger(__name__)
+
+CLEAN_UP_S = 10.0
+"""Seconds a stop waits for drivers that only have to remove a dead sandbox."""
 
 
 class Supervisor:
@@ -69,13 +72,25 @@ class Supervisor:
         return set(self._drivers)
 
     async def close(self) -> None:
-        """Detach: drivers end, their sandboxes run on and are adopted at the next start."""
+        """Detach: drivers end, their sandboxes run on and are adopted at the next start.
+
+        A driver whose step has ended gets :data:`CLEAN_UP_S` to remove what is left of it: nobody
+        would adopt that, and it would lie there until the next start.
+        """
         self._closed = True
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        cleaning = [task for attempt, task in self._tasks.items() if self._ended(attempt)]
+        if cleaning:
+            await asyncio.wait(cleaning, timeout=CLEAN_UP_S)
+        pending = set(self._tasks.values())
+        while pending:
+            for task in pending:
+                task.cancel()
+            # Again after a while: a backend's code may lose a cancellation, as wait_for does.
+            _, pending = await asyncio.wait(pending, timeout=2 * STOP_S)
         await self._workshop.builds.close()
+
+    def _ended(self, attempt: str) -> bool:
+        return self._drivers[attempt].step.state.terminal
 
     async def _run(self, driver: Driver, earlier: list[asyncio.Task[None]]) -> None:
         try:
