@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,10 +45,22 @@ def host() -> CountingHost:
 
 
 @pytest.fixture
-def world(tmp_path: Path, code_dir: Path, host: CountingHost) -> World:
+def state_dir(tmp_path: Path) -> Iterator[Path]:
+    """A state directory in memory where there is some: hundreds of daemons start here, and what
+    survives a power cut is tested elsewhere."""
+    shared_memory = Path("/dev/shm")
+    if not os.access(shared_memory, os.W_OK):
+        yield tmp_path / "state"
+        return
+    with tempfile.TemporaryDirectory(dir=shared_memory, prefix="trainbox-test-") as folder:
+        yield Path(folder) / "state"
+
+
+@pytest.fixture
+def world(tmp_path: Path, state_dir: Path, code_dir: Path, host: CountingHost) -> World:
     requirements = tmp_path / "requirements.lock"
     requirements.write_text("nothing==1 --hash=sha256:0\n")
-    world = World(tmp_path / "state", code_dir, host, requirements)
+    world = World(state_dir, code_dir, host, requirements)
     world.install(Drawn("train", a_step()))
     world.checks["look"] = ArtifactCheck(
         "look", "trainbox_guest.run:look", ("trainbox_guest.run",), "plain", timeout_s=60.0

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from points import Points, watch
 from rooms import MODEL, REPORT, TRAINS, Drawn, World, a_step
 
 from trainbox_sdk.errors import Conflict
@@ -219,18 +220,23 @@ class TestRetry:
 
     async def test_a_retry_waits_until_its_predecessor_is_cleaned_up(self, world: World) -> None:
         """Otherwise the clean-up of the cancelled attempt takes the new one's scratch along."""
+        points = Points()
+        watch(world, points)
+        points.stop_at("before engine.remove step")
         world.host.on(FakeScript(run_for_s=None), TRAINS, role="step")
         async with world.daemon() as daemon:
             job_id = await daemon.submit()
             await daemon.until(job_id, State.RUNNING)
-            world.host.fail_next("remove", 1)
             await daemon.cancel(job_id)
             await daemon.until(job_id, State.CANCELLED)
-            (first,) = daemon.supervisor.attempts()
+            await points.reached.wait()
             await daemon.retry(job_id)
             await daemon.until(job_id, State.PREPARING)
-            assert first in daemon.supervisor.attempts()
+            assert len(daemon.supervisor.attempts()) == 2
+            for _ in range(20):
+                await asyncio.sleep(0.001)
             assert len(world.host.created) == 1
+            points.go_on()
             job = await daemon.ended(job_id)
             assert job.state is State.SUCCEEDED
             calls = [call for call in world.host.calls if call[0] in ("remove", "prepare")]

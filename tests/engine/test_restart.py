@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from points import Points, crash, unwatch, watch
 from rooms import ACCEPTS, REPORT, Daemon, World
 
 from trainbox_sdk.jobs import State
-from trainbox_sdk.testing.fake_backend import FakeScript
+from trainbox_sdk.testing.fake_backend import FakeBackend, FakeScript
 
 EVENTS = tuple(b'{"t":"metric","at":%d,"name":"loss","value":%d}' % (n, n) for n in range(5))
 TRAINS = FakeScript(outputs={"model.onnx": b"onnx"}, result=REPORT, events=EVENTS, run_for_s=0.02)
@@ -120,3 +121,28 @@ def nothing_is_left(daemon: Daemon) -> None:
     assert not daemon.host.sandboxes
     for folder in ("sandboxes", "scratch"):
         assert not list((daemon.world.state_dir / folder).iterdir())
+
+
+async def test_a_driver_that_misses_a_stop_is_told_again(trains: World, monkeypatch) -> None:
+    monkeypatch.setattr("trainbox.engine.supervisor.STOP_S", 0.02)
+    deaf = []
+
+    class Deaf(FakeBackend):
+        async def wait(self, spec):
+            try:
+                return await super().wait(spec)
+            except asyncio.CancelledError:
+                if not deaf:
+                    deaf.append(True)
+                    return await super().wait(spec)
+                raise
+
+    trains.make_backend = Deaf
+    trains.host.default = replace(TRAINS, run_for_s=None)
+    daemon = await trains.start()
+    await daemon.until(await daemon.submit(), State.RUNNING)
+    while not [call for call in trains.host.calls if call[0] == "wait"]:
+        await asyncio.sleep(0.005)
+    await daemon.stop()
+    assert deaf
+    assert not daemon.supervisor.attempts()

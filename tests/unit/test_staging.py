@@ -124,3 +124,22 @@ async def test_a_full_disk_is_a_reason_to_wait(root, monkeypatch) -> None:
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(StorageFull):
         await CodeStage(root).stage([])
+
+
+async def test_a_copy_is_on_the_disk_before_it_has_its_name(root, monkeypatch) -> None:
+    """A power cut must not leave a torn copy under a name that later daemons trust."""
+    synced, fsync, rename = set(), os.fsync, Path.rename
+
+    def note(fd: int) -> None:
+        synced.add(os.fstat(fd).st_ino)
+        fsync(fd)
+
+    def rename_synced(part: Path, target: Path) -> Path:
+        inside = [part, *part.rglob("*")]
+        assert {path.stat().st_ino for path in inside} <= synced
+        return rename(part, target)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(Path, "rename", rename_synced)
+    await CodeStage(root).stage([])
+    assert root.stat().st_ino in synced
