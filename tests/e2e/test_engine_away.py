@@ -35,7 +35,7 @@ def daemon(tmp_path: Path, proxy: EngineProxy) -> DaemonProcess:
     plugins = tmp_path / "plugins.toml"
     plugins.write_text(
         "".join(f'[[plugin]]\nname = "{name}"\n\n' for name in names)
-        + f'[[plugin]]\nname = "docker"\n[plugin.config]\nsocket_url = "unix://{proxy.path}"\n'
+        + f'[[plugin]]\nname = "docker"\n[plugin.config]\nsocket_url = "unix://{proxy.path}"\nreconnect_s = 1\n'
     )
     return DaemonProcess(tmp_path / "state", plugins_file=plugins)
 

@@ -83,7 +83,7 @@ def expect_whole(daemon: DaemonProcess, job_id: str, before: list[Any]) -> None:
     assert len(daemon.call("GET", "/v1/models")["items"]) == 1
 
 
-@pytest.mark.parametrize("away_s", [0.0, 20.0], ids=["running on", "ended while away"])
+@pytest.mark.parametrize("away_s", [0.0, 12.0], ids=["running on", "ended while away"])
 def test_kill_9_while_a_sandbox_trains(
     fresh: DaemonProcess,
     backend: str,
@@ -162,3 +162,18 @@ def test_a_killed_search_resumes_in_a_new_attempt(
         assert set(steps) == set(range(PARAMS["trials"]))
         assert all(steps.count(number) == 1 for number in done), steps
         assert [a["number"] for a in job["steps"][0]["attempts"]] == [1, 2]
+
+
+def test_a_stop_right_after_the_success_leaves_nothing_behind(
+    fresh: DaemonProcess, backend: str, state_dir: Path, make_churn: Callable[..., bytes]
+) -> None:
+    fresh.start()
+    fresh.upload(make_churn(100), name="churn")
+    params = {**PARAMS, "trials": 1, "max_iterations": 5}
+    job_id = fresh.submit("binclass", dataset_id="churn", params=params)
+    last = list(fresh.stream(job_id))[-1]
+    assert last["data"]["state"] == "succeeded"
+    assert fresh.stop() == 0
+    assert list((state_dir / "sandboxes").iterdir()) == []
+    if backend == "docker":
+        assert containers(instance_of(state_dir)) == []
