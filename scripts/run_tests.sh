@@ -41,5 +41,7 @@ else
   cat "$logs/build"
   exit 1
 fi
-.venv/bin/python -m pytest -n "$jobs" --dist loadgroup -q --durations=15
+# The longest chains first: they need one engine each and run one after the other.
+.venv/bin/python -m pytest -n "$jobs" --dist loadgroup -q --durations=15 \
+  tests/e2e tests/third_party tests
 echo "make test: $((SECONDS - started)) s"

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from trainbox_sdk.errors import FieldError, ValidationFailed
 from trainbox_sdk.jobs import JobSpec, Resources
 
+MIB = 1024**2
+GIB = 1024**3
 MIN_CPUS = 0.01
 """The least a CPU quota can say (CFS: 1 ms of each 100 ms)."""
 MAX_CPUS = 4096
@@ -133,6 +135,15 @@ def _document_errors(params: Mapping[str, Any]) -> Iterator[FieldError]:
         yield FieldError(("params",), f"{size} bytes", hint)
 
 
+def amount(name: str, value: float) -> str:
+    """Return a quantity of a resource as people say it: bytes in MiB or GiB, the rest as it is."""
+    if not name.endswith("_bytes"):
+        return f"{value:g}"
+    if value < GIB:
+        return f"{value / MIB:g} MiB"
+    return f"{value / GIB:.4g} GiB ({value:.0f})"
+
+
 def resource_errors(wanted: Resources) -> list[FieldError]:
     """Return what is out of range, whatever the backend has."""
     limits: list[tuple[str, float, float, float]] = [
@@ -143,7 +154,11 @@ def resource_errors(wanted: Resources) -> list[FieldError]:
     ]
     # Written so that NaN, which is in no order, is out of bounds too.
     return [
-        FieldError(("resources", name), f"{given!s:.40} is out of range", f"{low:g} to {high:g}")
+        FieldError(
+            ("resources", name),
+            f"{given!s:.40} is out of range",
+            f"{amount(name, low)} to {amount(name, high)}",
+        )
         for name, given, low, high in limits
         if not low <= given <= high
     ]

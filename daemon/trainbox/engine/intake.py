@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainbox.engine.access import Access
 from trainbox.engine.complaints import (
+    amount,
     did_you_mean,
     failed,
     field_errors,
@@ -205,8 +206,8 @@ class Intake:
         return [
             FieldError(
                 ("resources", name),
-                f"{asked:g} is more than backend {backend} has ({has:g})",
-                f"ask for at most {has:g}",
+                f"{amount(name, asked)} is more than backend {backend} has ({amount(name, has)})",
+                f"ask for at most {amount(name, has)}",
             )
             for name, asked, has in over
             if asked > has
