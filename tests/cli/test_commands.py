@@ -18,9 +18,9 @@ def test_data_put_ls_show(run, table):
     assert run("data", "put", table, "--name", "zwei", "--json").json()["name"] == "zwei"
     listing = run("data", "ls").out.splitlines()
     assert listing[0].split("\t") == ["ID", "NAME", "ROWS", "COLUMNS", "SIZE", "CREATED"]
-    assert [line.split("\t")[1] for line in listing[1:]] == ["zwei", "kunden.csv"]
+    assert [line.split("\t")[1] for line in listing[1:]] == ["zwei", "kunden"]
     assert len(run("data", "ls", "--json").json()) == 2
-    shown = run("data", "show", "kunden.csv")
+    shown = run("data", "show", "kunden")
     assert identity in shown.out
     assert "city\tstring\t1\t2" in shown.out
     assert run("--json", "data", "show", identity).json()["rows"] == 3
@@ -59,6 +59,17 @@ def test_submit_takes_a_dataset_by_name_and_params_from_a_file(run, table, tmp_p
         "-p", "trials=4", "--json",
     ).json()  # fmt: skip
     assert made["params"] == {"target": "target", "trials": 4}
+
+
+def test_data_is_a_file_where_there_is_one_else_a_name(run, table, monkeypatch):
+    monkeypatch.chdir(table.parent)
+    submit = ("jobs", "submit", "binclass", "--target", "target", "--dataset")
+    uploaded = run(*submit, "kunden.csv")
+    assert "Uploaded the file kunden.csv as dataset kunden (" in uploaded.err
+    named = run(*submit, "kunden")
+    assert "Using dataset kunden (" in named.err
+    assert len(run("data", "ls", "--json").json()) == 1
+    assert "cannot be read" in run(*submit, "./absent.csv", code=2).err
 
 
 def test_submit_twice_with_one_key_is_one_job(run, table):

@@ -27,7 +27,7 @@ def command() -> None:
 
 @command.command("put")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--name", help="For people; else the file's name.")
+@click.option("--name", help="To call it by; else the file's name without its suffix.")
 @click.option("--format", "format_", type=click.Choice(["csv", "parquet"]), help="Else by suffix.")
 @pass_session
 def put(session: Session, file: Path, name: str | None, format_: str | None) -> None:
@@ -97,7 +97,7 @@ def upload(
             size = None if stdin else os.fstat(source.fileno()).st_size
             chunks = stack.enter_context(_shown(_chunks(source), size))
             return session.client.upload(
-                name or ("stdin" if stdin else file.name), found, chunks, size
+                name or ("stdin" if stdin else file.stem), found, chunks, size
             )
     except OSError as error:
         where = [f"{file}: {error.strerror}"]

@@ -22,7 +22,13 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 
 @click.command(cls=Verb)
 @click.argument("task")
-@click.option("--data", metavar="DATASET", help="Id or name of a dataset, or a file to upload.")
+@click.option(
+    "--data",
+    "--dataset",
+    "data",
+    metavar="DATASET",
+    help="A file to upload, else the id or name of a dataset; a path with a / is always a file.",
+)
 @click.option("--target", help="Column to predict; short for -p target=COLUMN.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="JSON or text.")
 @click.option(
@@ -85,11 +91,13 @@ def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
 def _dataset_id(session: Session, given: str | None) -> str | None:
     if given is None:
         return None
-    if Path(given).is_file():
+    if "/" in given or Path(given).is_file():
         made = upload(session, Path(given))
-        talk(f"Uploaded {given} as {made['id']}.")
+        talk(f"Uploaded the file {given} as dataset {made['name']} ({made['id']}).")
         return str(made["id"])
-    return str(session.client.get(f"/v1/datasets/{segment(given)}")["id"])
+    found = session.client.get(f"/v1/datasets/{segment(given)}")
+    talk(f"Using dataset {found['name']} ({found['id']}).")
+    return str(found["id"])
 
 
 def _params_file(file: Any) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def new_job(job_id: str, step_id: str, who: Principal, spec: JobSpec) -> JobView
     """Return a queued job of one step."""
     return JobView(
         id=job_id,
-        name=spec.name or spec.task,
+        name=spec.name,
         task=spec.task,
         state=State.QUEUED,
         reason_code="",
@@ -192,6 +192,11 @@ def new_artifact(artifact_id: str, job: JobView, data: bytes) -> ArtifactView:
     )
 
 
+def model_name(job: JobView, dataset: DatasetView | None) -> str:
+    """Return what a job's model is called; as the real engine does where the job has no name."""
+    return job.name or (f"{dataset.name}-{job.task}" if dataset else job.task)
+
+
 def new_model(
     model_id: str, version: int, job: JobView, artifact: ArtifactView, dataset: DatasetView | None
 ) -> ModelView:
@@ -204,7 +209,7 @@ def new_model(
     ]
     return ModelView(
         id=model_id,
-        name=job.name,
+        name=model_name(job, dataset),
         version=version,
         job_id=job.id,
         task=job.task,

@@ -114,8 +114,9 @@ class FakeJobs:
         path = self._folder / f"{job.id}.onnx"
         path.write_bytes(ONNX_BYTES)
         artifact = fake_data.new_artifact(self._id("art"), job, ONNX_BYTES)
-        version = 1 + sum(model.name == job.name for model in self._models.values())
         dataset = self._datasets.get(job.dataset_id or "")
+        name = fake_data.model_name(job, dataset)
+        version = 1 + sum(model.name == name for model in self._models.values())
         model = fake_data.new_model(self._id("mdl"), version, job, artifact, dataset)
         self._artifacts[artifact.id] = ArtifactFile(artifact, path)
         self._models[model.id] = model
