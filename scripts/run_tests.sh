@@ -41,7 +41,5 @@ else
   cat "$logs/build"
   exit 1
 fi
-# The longest chains first: they need one engine each and run one after the other.
-.venv/bin/python -m pytest -n "$jobs" --dist loadgroup -q --durations=15 \
-  tests/e2e tests/third_party tests
+.venv/bin/python -m pytest -n "$jobs" --dist loadgroup -q --durations=15
 echo "make test: $((SECONDS - started)) s"

@@ -97,3 +97,8 @@ def _apart(work: Coroutine[Any, Any, Any]) -> Any:
     if "error" in outcome:
         raise outcome["error"]
     return outcome["value"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the chains that need a whole daemon or a whole environment, one after another."""
+    items.sort(key=lambda item: not {"e2e", "third_party"} & set(item.path.parts))
