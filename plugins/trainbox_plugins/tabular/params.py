@@ -5,9 +5,12 @@ Imports pydantic and the standard library only: the daemon reads this without th
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -137,19 +140,35 @@ class TabularParams(_Strict):
 
     @model_validator(mode="after")
     def _columns_have_one_role(self) -> Self:
+        problems = [
+            InitErrorDetails(
+                type=PydanticCustomError("column_role", "{problem}", {"problem": problem}),
+                loc=(field,),
+                input=getattr(self, field),
+            )
+            for field, problem in self._role_problems()
+        ]
+        if problems:
+            # A ValueError would be told as one of the whole document, not of the field at fault.
+            raise ValidationError.from_exception_data(type(self).__name__, problems)
+        return self
+
+    def _role_problems(self) -> Iterator[tuple[str, str]]:
         features = self.features or []
-        if len(set(features)) != len(features):
-            raise ValueError("features: a column is listed twice")
+        twice = [name for name, count in Counter(features).items() if count > 1]
+        if twice:
+            yield "features", f"column {twice[0]!r} is listed twice"
         for role in ("target", "sample_weight"):
             name = getattr(self, role)
             if name is not None and name in features:
-                raise ValueError(f"features: {name!r} is the {role} column")
-        if self.target in self.ignore or self.target == self.sample_weight:
-            raise ValueError(f"target: {self.target!r} has another role too")
+                yield "features", f"column {name!r} is the {role} column"
         both = sorted(set(features) & set(self.ignore))
         if both:
-            raise ValueError(f"features: {both[0]!r} is ignored too")
-        return self
+            yield "features", f"column {both[0]!r} is in ignore too"
+        if self.target in self.ignore:
+            yield "ignore", f"column {self.target!r} is the target column"
+        if self.target == self.sample_weight:
+            yield "sample_weight", f"column {self.target!r} is the target column"
 
 
 class RegressionParams(TabularParams):

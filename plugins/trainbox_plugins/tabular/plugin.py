@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
+from trainbox_plugins.tabular.features import feature_errors, largest, one_in_float32
 from trainbox_plugins.tabular.params import (
     BinclassParams,
     MulticlassParams,
@@ -26,7 +27,8 @@ GIB = 1024**3
 ENVIRONMENT = "tabular"
 MIN_ROWS = 10
 MAX_CLASSES = 200
-RESERVED = frozenset({"prediction", "probabilities", "classes"})
+LARGEST_TARGET = 1e30
+"""CatBoost keeps targets and leaves in float32; beyond this its sums come near infinity."""
 
 TABULAR = Environment(
     name=ENVIRONMENT,
@@ -55,12 +57,16 @@ class _Tabular(TaskType):
         assert isinstance(params, TabularParams)
         assert dataset is not None
         unknown = list(_unknown_columns(params, dataset))
-        return unknown or [
+        if unknown:
+            return unknown
+        empty = _column(dataset, params.target).distinct == 0
+        return [
             *self._row_errors(dataset),
             *_target_errors(params, dataset),
-            *self._class_errors(params, dataset),
+            # An empty column has no type of its own: what it seems to hold says nothing.
+            *(() if empty else self._class_errors(params, dataset)),
             *_weight_errors(params, dataset),
-            *_feature_errors(params, dataset),
+            *feature_errors(params, dataset),
         ]
 
     def plan(self, params: BaseModel, dataset: DatasetView | None) -> Plan:
@@ -108,6 +114,8 @@ class Regression(_Tabular):
                 f"column {target.name!r} holds {target.type} values, regression needs numbers",
                 "choose a numeric column, or use binclass or multiclass",
             )
+        else:
+            yield from _range_errors(target)
 
 
 class Binclass(_Tabular):
@@ -196,7 +204,7 @@ def _target_errors(params: TabularParams, dataset: DatasetView) -> Iterator[Fiel
             f"column {target.name!r} has one value only, so there is nothing to learn",
             "choose another column",
         )
-    elif dataset.rows - target.missing < MIN_ROWS:
+    elif dataset.rows - target.missing < MIN_ROWS <= dataset.rows:
         yield FieldError(
             ("params", "target"),
             f"column {target.name!r} has {dataset.rows - target.missing} values, "
@@ -226,30 +234,27 @@ def _weight_errors(params: TabularParams, dataset: DatasetView) -> Iterator[Fiel
             f"column {weight.name!r} goes down to {weight.min}",
             "weights are 0 or more",
         )
-
-
-def _feature_errors(params: TabularParams, dataset: DatasetView) -> Iterator[FieldError]:
-    yield from _reserved_errors(params, dataset)
-    taken = {params.target, params.sample_weight, *params.ignore}
-    names = params.features or [c.name for c in dataset.columns if c.name not in taken]
-    usable = [name for name in names if _column(dataset, name).distinct > 1]
-    if not usable:
+    elif weight.max == 0:
         yield FieldError(
-            ("params", "features"),
-            "no feature column is left that varies",
-            "add columns, or ignore fewer",
+            ("params", "sample_weight"),
+            f"column {weight.name!r} is zero everywhere",
+            "give some rows a weight above 0",
         )
 
 
-def _reserved_errors(params: TabularParams, dataset: DatasetView) -> Iterator[FieldError]:
-    used = {column.name for column in dataset.columns} - {params.target, *params.ignore}
-    if params.features is not None:
-        used &= set(params.features)
-    for name in sorted(used & RESERVED):
+def _range_errors(target: Column) -> Iterator[FieldError]:
+    size = largest(target)
+    if size > LARGEST_TARGET:
         yield FieldError(
-            ("params", "features"),
-            f"column {name!r} has the name of an output of the model",
-            "rename the column, or put it in ignore",
+            ("params", "target"),
+            f"column {target.name!r} has values up to {size:g}, too large to train on",
+            f"rescale the column: at most {LARGEST_TARGET:g} in size",
+        )
+    elif target.distinct > 1 and one_in_float32(target):
+        yield FieldError(
+            ("params", "target"),
+            f"column {target.name!r} has one value only once rounded to float32",
+            "subtract a constant from the column, such as its mean",
         )
 
 
