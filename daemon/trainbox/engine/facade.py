@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -274,9 +275,14 @@ class EngineFacade:
         return job is None or job.state.terminal
 
     def _log_paths(self, job: JobView) -> list[Path]:
+        """Return the logs in order, up to the first that may still grow.
+
+        What comes behind a growing one has no fixed place yet: steps may run side by side.
+        """
         attempts = [attempt for step in job.steps for attempt in step.attempts]
         attempts.sort(key=lambda attempt: attempt.id)  # ids start with their time
-        return [self._r.files.log(attempt.id) for attempt in attempts]
+        ended = list(takewhile(lambda attempt: attempt.state.terminal, attempts))
+        return [self._r.files.log(attempt.id) for attempt in attempts[: len(ended) + 1]]
 
 
 def _read(paths: Sequence[Path], position: int) -> bytes:
