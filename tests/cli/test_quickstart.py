@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -117,7 +119,7 @@ def test_an_own_daemon_starts_answers_and_stops(tmp_path):
     assert gone.returncode == 7, "nobody listens any more"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_who_is_told_to_end_stops_the_own_daemon_too(environ, tmp_path, number):
     code = (
         "import pathlib, sys, time\nfrom trainbox.cli.child import own_daemon\n"
@@ -132,8 +134,29 @@ def test_who_is_told_to_end_stops_the_own_daemon_too(environ, tmp_path, number):
         url = starter.stdout.readline().strip()
         starter.send_signal(number)
         starter.wait(60)
-    gone = subprocess.run(["curl", "--noproxy", "*", "-sf", f"{url}/livez"], capture_output=True)
+    # A killed starter waits for nobody: its daemon is told by the kernel, and takes a moment.
+    argv = ["curl", "--noproxy", "*", "-sf", f"{url}/livez"]
+    while subprocess.run(argv, capture_output=True).returncode != 7 and number == signal.SIGKILL:
+        time.sleep(0.1)
+    gone = subprocess.run(argv, capture_output=True)
     assert gone.returncode == 7, "nobody listens any more"
+
+
+def test_stopping_is_not_interrupted():
+    with child.undisturbed():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_daemon_on_one_state_directory_says_so_in_whole_sentences(tmp_path):
+    with child.own_daemon(tmp_path / "state"):
+        log = tmp_path / "state" / child.LOG_NAME
+        before = log.read_bytes()
+        with pytest.raises(CliError) as refused, child.own_daemon(tmp_path / "state"):
+            pass
+        assert log.read_bytes().startswith(before), "the log of the one that runs is kept"
+    assert "is running on this state directory. Stop that one first" in refused.value.where[0]
 
 
 def test_without_an_environment_it_says_what_to_list(run, monkeypatch, tmp_path):

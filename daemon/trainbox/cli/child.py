@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -33,19 +34,22 @@ def own_daemon(state_dir: Path) -> Iterator[dict[str, Any]]:
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     log = state_dir / LOG_NAME
-    argv = [sys.executable, "-m", "trainbox", "--json", "serve"]
+    argv = [sys.executable, "-m", "trainbox.cli.bound", str(os.getpid()), "--json", "serve"]
     argv += ["--host", "127.0.0.1", "--port", "0", "--state-dir", str(state_dir)]
-    with log.open("wb") as stderr:
-        # A session of its own: Ctrl-C is for the one who started us, who then stops it in order.
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        with _told_to_end_is_interrupted():
-            yield _announced(process, log)
-    finally:
-        _stop(process)
+    with _told_to_end_is_interrupted():
+        with log.open("ab") as stderr:
+            before = stderr.tell()
+            # A session of its own: Ctrl-C is for the one who started us, who then stops it in
+            # order.
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            yield _announced(process, log, before)
+        finally:
+            with undisturbed():
+                _stop(process)
 
 
 @contextlib.contextmanager
@@ -55,15 +59,31 @@ def _told_to_end_is_interrupted() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
+    with _handled((signal.SIGTERM, signal.SIGHUP), interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Clean up without being interrupted; what is done inside must end by itself."""
+    with _handled((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(
+    numbers: Sequence[signal.Signals],
+    handler: Callable[[int, FrameType | None], None] | signal.Handlers,
+) -> Iterator[None]:
+    before = {one: signal.signal(one, handler) for one in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
-def _announced(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+def _announced(process: subprocess.Popen[bytes], log: Path, before: int) -> dict[str, Any]:
     lines: queue.Queue[bytes] = queue.Queue()
     assert process.stdout is not None
     threading.Thread(target=_first_line, args=(process.stdout, lines), daemon=True).start()
@@ -73,7 +93,7 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
         raise _not_started("it said nothing for two minutes", log) from None
     if not line:
         process.wait()
-        raise _not_started(_last_words(log) or f"it left with {process.returncode}", log)
+        raise _not_started(_last_words(log, before) or f"it left with {process.returncode}", log)
     announced: dict[str, Any] = json.loads(line)
     return announced
 
@@ -82,13 +102,20 @@ def _first_line(stdout: IO[bytes], lines: queue.Queue[bytes]) -> None:
     lines.put(stdout.readline())
 
 
-def _last_words(log: Path) -> str:
-    """Return the error document that the child printed last, as text."""
-    for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
+def _last_words(log: Path, before: int) -> str:
+    """Return the error document that the child printed last, as text.
+
+    Args:
+        log: of this start and those before it.
+        before: bytes that were there already.
+    """
+    said = log.read_bytes()[before:].decode(errors="replace")
+    for line in reversed(said.splitlines()):
         with contextlib.suppress(ValueError, TypeError):
-            said = json.loads(line)
-            if "error" in said:
-                return f"{said['error']} {said.get('next', '')}".strip()
+            document = json.loads(line)
+            if "error" in document:
+                sentence = str(document["error"]).rstrip(".") + "."
+                return f"{sentence} {document.get('next', '')}".strip()
     return ""
 
 

@@ -33,7 +33,7 @@ def follow_to_end(
         click.exceptions.Exit: detached (130).
     """
     try:
-        with _deadline(timeout_s, job_id), display(session) as show:
+        with deadline(timeout_s, job_id), display(session) as show:
             for event in session.client.events(job_id, after=after):
                 show(event)
     except KeyboardInterrupt:
@@ -121,7 +121,7 @@ def _live() -> Iterator[Shown]:
 
 
 @contextlib.contextmanager
-def _deadline(timeout_s: float | None, job_id: str) -> Iterator[None]:
+def deadline(timeout_s: float | None, job_id: str) -> Iterator[None]:
     """Raise after a time, also out of a blocking read; the job goes on."""
     if timeout_s is None:
         yield

@@ -15,9 +15,9 @@ from typing import Any
 
 import click
 
-from trainbox.cli.child import own_daemon
+from trainbox.cli.child import own_daemon, undisturbed
 from trainbox.cli.exits import CliError, Exit
-from trainbox.cli.follow import display, leave_with
+from trainbox.cli.follow import deadline, display, leave_with
 from trainbox.cli.images import progress, run_async
 from trainbox.cli.models import download
 from trainbox.cli.render import human_bytes, human_seconds, print_json, talk
@@ -28,6 +28,8 @@ DATA = "customers.csv"
 TARGET = "churned"
 TASK = "binclass"
 NAME = "churn"
+CANCEL_S = 90.0
+"""Longest wait for a cancelled job to end; its sandbox has the daemon's grace to leave by itself."""
 
 
 class Story:
@@ -158,12 +160,18 @@ def _train(own: Session, body: dict[str, Any]) -> dict[str, Any]:
                 show(event)
     except KeyboardInterrupt:
         talk("\nCancelling.")
-        own.client.post(f"{path}/cancel")
-        for _ in own.client.events(job["id"]):
-            pass
+        _cancel(own, job["id"])
         raise click.exceptions.Exit(Exit.INTERRUPTED) from None
     ended: dict[str, Any] = own.client.get(path)
     return ended
+
+
+def _cancel(own: Session, job_id: str) -> None:
+    """Cancel, and stay until the sandbox is gone: the daemon leaves running ones alone."""
+    with undisturbed(), contextlib.suppress(CliError), deadline(CANCEL_S, job_id):
+        own.client.post(f"/v1/jobs/{segment(job_id)}/cancel")
+        for _ in own.client.events(job_id):
+            pass
 
 
 def _two_rows(text: str, model: dict[str, Any]) -> list[dict[str, Any]]:
