@@ -29,6 +29,8 @@ CASES = {
     "truth for a number": (changed(y=[True, False] * 30), "regression", {}, "bad_target"),
     "infinite target": (changed(y=[np.inf] + [1.0] * 59), "regression", {}, "bad_target"),
     "constant target": (changed(y=4.5), "regression", {}, "constant_target"),
+    "constant as float32": (changed(y=1.7e9 + np.arange(60) / 2), "regression", {},
+                            "constant_target"),
     "few rows": (base(9), "regression", {}, "too_few_rows"),
     "few targets": (changed(y=[1.0] * 9 + [None] * 51), "regression", {}, "too_few_rows"),
     "one class": (changed(y="a"), "binclass", {}, "wrong_class_count"),
@@ -77,3 +79,28 @@ def test_labels_beyond_64_bits_are_refused(tmp_path):
     frame = changed(y=["1", str(2**64 - 1)] * 30)
     with pytest.raises(GuestError, match="30 rows beyond 64 bits"):
         train_job(tmp_path, frame, "binclass", casts={"y": "UBIGINT"})
+
+
+def test_columns_that_differ_only_in_lost_digits_are_told_so(tmp_path):
+    frame = changed(
+        fine=1e9 + np.arange(60) / 60,
+        moment=pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(60), "us"),
+        same=7.0,
+        day=pd.Timestamp("2024-01-01"),
+    )
+    dropped = train_job(tmp_path, frame, "regression", trials=1).result["dropped_columns"]
+    assert dropped["fine"].startswith("always the same once rounded to float32")
+    assert dropped["moment"].startswith("always the same to whole seconds")
+    assert (dropped["same"], dropped["day"]) == ("always the same", "always the same")
+
+
+def test_a_target_that_float32_blurs_is_warned_of(tmp_path):
+    frame = changed(y=1_700_000_000 + np.arange(60) * 10)
+    events = train_job(tmp_path / "blurred", frame, "regression", trials=1).events
+    (told,) = [e for e in events if e["t"] == "message" and "steps of 128" in e["text"]]
+    assert told["level"] == "warning"
+    assert "60 distinct values become 6." in told["text"]
+    frame = changed(y=np.arange(60) * 10.0)
+    assert "steps of" not in "".join(
+        train_job(tmp_path / "clear", frame, "regression", trials=1).messages
+    )

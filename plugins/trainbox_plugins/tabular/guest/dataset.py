@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from trainbox_plugins.tabular.guest.parquet import ParquetFile
     from trainbox_plugins.tabular.guest.settings import Settings
 
-Say = Callable[[str], None]
+Say = Callable[..., None]
+"""Tells a person a text; takes ``level`` as well."""
 
 _EXACT_INTEGER = 2**24  # float32 holds every whole number up to here
 _IDENTIFIER_ROWS = 50
+_COARSE = 1e-3
+"""A step of float32 over this share of the target's spread is worth a warning."""
+_SAME = "always the same"
+_ROUNDED = {
+    "number": "once rounded to float32 (subtract a constant to use it)",
+    "datetime": "to whole seconds (make it a number to use it)",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ def read_dataset(data: ParquetFile, settings: Settings, say: Say) -> Dataset:
     total = data.row_count()
     if total > len(rows):
         say(f"{total - len(rows)} of {total} rows have no value in {settings.target!r}: left out")
+    _warn_of_coarse_target(settings.target, target, say)
     weight = _read_weight(data, settings.sample_weight, rows)
     frame, dropped = _read_features(data, names, rows, explicit=settings.features is not None)
     for name, reason in dropped.items():
@@ -127,6 +136,8 @@ def _read_features(
         column = Column(name, kind)
         read = _read_column(data, column, rows)
         reason = _useless(read, explicit=explicit)
+        if reason == _SAME and data.differs(name, rows):
+            reason += " " + _ROUNDED[column.kind]
         if reason is not None:
             dropped[name] = reason
             continue
@@ -149,7 +160,7 @@ def _useless(values: Values, *, explicit: bool) -> str | None:
     """Return why a column cannot help, or None."""
     if isinstance(values, Coded):
         if len(values.texts) == 1:
-            return "always missing" if "" in values.texts else "always the same"
+            return "always missing" if "" in values.texts else _SAME
         count = len(values.codes)
         if not explicit and count >= _IDENTIFIER_ROWS and len(values.texts) == count:
             return "every row has another text, as an identifier (list it in features to use it)"
@@ -157,7 +168,7 @@ def _useless(values: Values, *, explicit: bool) -> str | None:
     gone = values == MISSING if values.dtype == np.int64 else np.isnan(values)
     if gone.all():
         return "always missing"
-    return "always the same" if not gone.any() and values.min() == values.max() else None
+    return _SAME if not gone.any() and values.min() == values.max() else None
 
 
 def _warn_of_rounding(data: ParquetFile, frame: Frame, rows: NDArray[np.int64], say: Say) -> None:
@@ -174,3 +185,21 @@ def _warn_of_rounding(data: ParquetFile, frame: Frame, rows: NDArray[np.int64], 
                 f"column {column.name!r} has whole numbers above 2^24; as float32 its {exact} "
                 f"distinct values become {rounded}. Ignore an identifier, or make it text"
             )
+
+
+def _warn_of_coarse_target(name: str, target: Target, say: Say) -> None:
+    """Warn of a number so far from zero that float32, in which models answer, blurs it."""
+    if target.classes is not None:
+        return
+    values = target.values
+    step = float(np.spacing(np.float32(np.abs(values).max())))
+    if step <= _COARSE * float(np.std(values)):
+        return
+    exact, rounded = len(np.unique(values)), len(np.unique(values.astype(np.float32)))
+    if rounded < exact:
+        say(
+            f"target {name!r} is large for its spread: as float32, in which the model answers, it "
+            f"moves in steps of {step:g} and its {exact} distinct values become {rounded}. Take "
+            f"a constant off, such as {float(np.median(values)):.10g}, and add it to predictions",
+            level="warning",
+        )

@@ -106,6 +106,11 @@ class ParquetFile:
         codes, texts = pd.factorize(values.astype(object, copy=False), sort=False)
         return Coded(codes.astype(np.int32), np.asarray(texts, dtype=object))
 
+    def differs(self, name: str, rows: NDArray[np.int64]) -> bool:
+        """Return whether a column's values, in all their digits, differ among some rows."""
+        hashes = self._fetch(f"hash({_quoted(name)})")[rows]
+        return bool((hashes != hashes[0]).any())
+
     def _with_mask(self, expression: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         values = self._fetch(expression)
         return np.ma.filled(values.astype(np.int64), 0), np.ma.getmaskarray(values)

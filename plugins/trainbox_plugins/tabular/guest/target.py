@@ -82,7 +82,20 @@ def _read_numbers(data: ParquetFile, name: str) -> tuple[Target, NDArray[np.int6
             f"target {name!r} is always {values[rows[0]]:g}: there is nothing to learn",
             "choose another target",
         )
+    _check_float32(values[rows], name)
     return Target(values[rows], None), rows
+
+
+def _check_float32(values: NDArray[np.float64], name: str) -> None:
+    limits = np.finfo(np.float32)
+    rounded = np.clip(values, limits.min, limits.max).astype(np.float32)
+    if (rounded == rounded[0]).all():
+        raise GuestError(
+            "constant_target",
+            f"target {name!r} is always {rounded[0]:.9g} once rounded to float32, in which models "
+            "are trained: there is nothing to learn",
+            "subtract a constant from the target, such as its mean, or rescale it",
+        )
 
 
 def _read_labels(data: ParquetFile, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
