@@ -5,8 +5,8 @@ Only ``app`` and ``cli`` import this; every other room gets plain values.
 
 from __future__ import annotations
 
+import json
 import os
-import sys
 import sysconfig
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,8 +14,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -27,6 +29,21 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
 ]
+
+
+def _names(given: object) -> object:
+    """Split ``a,b``; a JSON list, as pydantic-settings would take it, is taken too."""
+    if not isinstance(given, str):
+        return given
+    if given.lstrip().startswith("["):
+        try:
+            return json.loads(given)
+        except ValueError as error:
+            raise ValueError(f"neither a JSON list nor names with commas: {error}") from None
+    return [name for part in given.split(",") if (name := part.strip())]
+
+
+HostNames = Annotated[list[str], NoDecode, BeforeValidator(_names)]
 
 
 def default_state_dir() -> Path:
@@ -61,7 +78,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8422, description="TCP port; 0 picks one.")
-    allowed_hosts: list[str] = Field(
+    allowed_hosts: HostNames = Field(
         default_factory=list, description="Further names accepted in the Host header."
     )
     backend: str = Field("auto", description="Backend for jobs that name none, or 'auto'.")
@@ -103,7 +120,7 @@ class Settings(BaseSettings):
         given = os.environ.get("TRAINBOX_CONFIG")
         path = Path(given) if given else Path("/etc/trainbox/trainbox.toml")
         if given and not path.is_file():
-            sys.exit(f"trainbox: TRAINBOX_CONFIG names {path}, which is not a file")
+            raise SettingsError(f"TRAINBOX_CONFIG names {path}, which is not a file")
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
 
     @property

@@ -68,6 +68,21 @@ def test_a_wrong_setting_is_named(run):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRAINBOX_ALLOWED_HOSTS", "[not json"),
+        ("TRAINBOX_CONFIG", "/nowhere/trainbox.toml"),
+        ("TRAINBOX_CONFIG", __file__),
+        ("TRAINBOX_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(run, name, value):
+    result = run("serve", env={name: value}, code=2)
+    assert "A setting is wrong." in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (errors.Conflict("m"), 9),

@@ -1,6 +1,8 @@
 """The command as a real process: imports, signals, restarts of the daemon, pipes."""
 
+import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,6 +47,61 @@ def test_exit_codes_reach_the_shell(spawn):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (5, "")
     assert err.startswith("Error: no job 'nope'")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["jobs", "submit", "--json"], "TASK"),
+        (["--json", "jobs", "dance"], "dance"),
+        (["data", "ls", "--json", "--limit", "many"], "many"),
+        (["quickstart", "--json", "--trials", "0"], "trials"),
+    ],
+)
+def test_a_wrong_command_line_is_one_document_under_json(spawn, args, said):
+    process = spawn(*args)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    document = json.loads(err)
+    assert said in document["error"]
+    assert (document["code"], document["exit_code"]) == ("usage", 2)
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_what_nobody_foresaw_is_a_sentence_and_the_traceback_on_demand(environ, debug):
+    code = (
+        "from trainbox.cli import root\ndef broken(*a, **k): raise LookupError('a slip of ours')\n"
+        "root.cli.main = broken\nroot.main(['jobs', 'ls'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environ | {"TRAINBOX_DEBUG": debug}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "LookupError: a slip of ours" in done.stderr
+    assert ("Traceback" in done.stderr) == bool(debug)
+    assert "TRAINBOX_DEBUG=1" in done.stderr
+
+
+def test_a_start_that_a_setting_spoils_is_exit_2(spawn, tmp_path):
+    spoilt = tmp_path / "plugins.toml"
+    spoilt.write_text("[plugins\n")
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        starts = {
+            "plugins_file_invalid": spawn("serve", "--json", env={"TRAINBOX_PLUGINS_FILE": spoilt}),
+            "state_dir_unwritable": spawn(
+                "serve", "--json", env={"TRAINBOX_STATE_DIR": blocked / "below"}
+            ),
+        }
+        for code, process in starts.items():
+            _, err = process.communicate(timeout=60)
+            assert (process.returncode, code in err) == (2, True), err
+        process = spawn("serve", "--json", "--port", port)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, "address_in_use" in err) == (2, True), err
 
 
 def wait_for_line(stream, wanted):
@@ -102,6 +159,6 @@ def test_serve_says_why_it_cannot_start(spawn, tmp_path):
     blocked.write_text("")
     process = spawn("serve", "--state-dir", blocked / "state", "--port", "0")
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "state directory" in err
     assert "Next: " in err

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from trainbox.settings import Settings, default_plugins_file, default_state_dir
 
@@ -32,9 +33,24 @@ def test_the_environment_wins_over_the_file(monkeypatch, tmp_path: Path) -> None
     assert (settings.port, settings.grace_s, settings.backend) == (2222, 3.5, "docker")
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("foo,bar", ["foo", "bar"]),
+        (" foo , bar,", ["foo", "bar"]),
+        ("foo", ["foo"]),
+        ("", []),
+        ('["foo", "bar"]', ["foo", "bar"]),
+    ],
+)
+def test_host_names_come_with_commas_or_as_json(monkeypatch, given: str, names: list[str]) -> None:
+    monkeypatch.setenv("TRAINBOX_ALLOWED_HOSTS", given)
+    assert Settings().allowed_hosts == names
+
+
 def test_a_file_that_is_named_and_absent_stops_the_start(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRAINBOX_CONFIG", str(tmp_path / "nowhere.toml"))
-    with pytest.raises(SystemExit, match="nowhere.toml"):
+    with pytest.raises(SettingsError, match="nowhere.toml"):
         Settings()
 
 

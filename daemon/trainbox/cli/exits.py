@@ -45,6 +45,11 @@ STATUS_EXITS = {
 }
 """Exit code by HTTP status; any other failure is internal."""
 
+SETTINGS_CODES = frozenset(
+    {"plugins_file_invalid", "state_dir_unwritable", "address_in_use", "cannot_listen"}
+)
+"""Codes of a start that failed for a setting, a file or a host that its operator can correct."""
+
 STATE_EXITS = {
     "succeeded": Exit.OK,
     "failed": Exit.JOB_FAILED,
@@ -52,6 +57,11 @@ STATE_EXITS = {
     "cancelled": Exit.JOB_CANCELLED,
 }
 """Exit code by a job's final state."""
+
+
+def start_exit(code: str) -> Exit:
+    """Return the exit code for an error of the daemon's own start."""
+    return Exit.USAGE if code in SETTINGS_CODES else Exit.INTERNAL
 
 
 class CliError(click.ClickException):
@@ -81,11 +91,11 @@ class CliError(click.ClickException):
         self.code = code
         # Asked now: by the time the error is shown, click has left the context.
         context = click.get_current_context(silent=True)
-        self._as_json = context is not None and getattr(context.obj, "json", False)
+        self.json_wanted = context is not None and getattr(context.obj, "json", False)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the error to stderr: as lines, or as one JSON document under ``--json``."""
-        click.echo(self.as_json() if self._as_json else self.as_text(), file=file or sys.stderr)
+        click.echo(self.as_json() if self.json_wanted else self.as_text(), file=file or sys.stderr)
 
     def as_text(self) -> str:
         """Return what, where and next step as lines."""

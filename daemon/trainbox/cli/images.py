@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from trainbox.cli.exits import CliError, Exit
+from trainbox.cli.exits import CliError, Exit, start_exit
 from trainbox.cli.render import human_bytes, print_json, print_table, safe, talk
 from trainbox.cli.session import Noun, Session, load_settings, pass_session
 
@@ -93,7 +93,8 @@ def run_async(call: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(call)
     except TrainboxError as error:
         exit_code = next(
-            (code for kind, code in exits.items() if isinstance(error, kind)), Exit.INTERNAL
+            (code for kind, code in exits.items() if isinstance(error, kind)),
+            start_exit(error.code),
         )
         raise CliError(error.message, exit_code, next_step=error.hint, code=error.code) from None
 

@@ -29,7 +29,7 @@ TARGET = "churned"
 TASK = "binclass"
 NAME = "churn"
 CANCEL_S = 90.0
-"""Longest wait for a cancelled job to end; its sandbox has the daemon's grace to leave by itself."""
+"""Longest wait for a cancelled job to end; its sandbox has a grace to leave by itself."""
 
 
 class Story:

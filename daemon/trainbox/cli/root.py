@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Any, ClassVar
+import traceback
+from typing import Any, ClassVar, NoReturn
 
 import click
 
@@ -65,20 +67,58 @@ def main(args: list[str] | None = None) -> Any:
 
     Every expected failure prints what, where and the next step, and leaves with a documented code.
     """
+    given = sys.argv[1:] if args is None else args
+    # Asked of the words: a command line that cannot be parsed leaves no options to ask.
+    as_json = "--json" in given
     try:
-        sys.exit(cli.main(args=args, prog_name="trainbox", standalone_mode=False) or Exit.OK)
+        sys.exit(cli.main(args=given, prog_name="trainbox", standalone_mode=False) or Exit.OK)
     except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
-        sys.exit(Exit.INTERRUPTED)
+        _leave(CliError("Interrupted.", Exit.INTERRUPTED), as_json)
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
     except CliError as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _leave(error, as_json)
     except click.ClickException as error:
+        if as_json:
+            _leave(_usage(error), as_json)
         error.show()
         sys.exit(Exit.USAGE)
     except BrokenPipeError:
         # The reader of our stdout (head, less) left; Python would complain again at exit.
         sys.stdout = None
         sys.exit(Exit.OK)
+    except Exception as error:
+        # Anything else is a mistake of ours: who typed the command needs a sentence and a code,
+        # who mends it the traceback.
+        if os.environ.get("TRAINBOX_DEBUG") == "1":
+            traceback.print_exc()
+        _leave(_unexpected(error), as_json)
+
+
+def _leave(error: CliError, as_json: bool) -> NoReturn:
+    error.json_wanted |= as_json
+    error.show()
+    sys.exit(error.exit_code)
+
+
+def _usage(error: click.ClickException) -> CliError:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return CliError(
+        error.format_message(),
+        Exit.USAGE,
+        where=[context.get_usage()] if context else [],
+        next_step=f"Read '{context.command_path} --help'." if context else "",
+        code="usage",
+    )
+
+
+def _unexpected(error: Exception) -> CliError:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"
+    return CliError(
+        "Something went wrong that trainbox did not foresee.",
+        Exit.INTERNAL,
+        where=[f"{type(error).__name__}: {error}", last],
+        next_step="Run it again with TRAINBOX_DEBUG=1 for the traceback, and report it.",
+        code="unexpected",
+    )

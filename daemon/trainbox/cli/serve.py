@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from trainbox import __version__
-from trainbox.cli.exits import CliError, Exit
+from trainbox.cli.exits import CliError, start_exit
 from trainbox.cli.render import print_json_line
 from trainbox.cli.session import Session, Verb, load_settings, pass_session
 
@@ -48,5 +48,9 @@ def command(session: Session, host: str | None, port: int | None, state_dir: Pat
     except TrainboxError as error:
         where = [f"{'.'.join(map(str, one.loc))}: {one.msg}" for one in error.errors]
         raise CliError(
-            error.message, Exit.INTERNAL, where=where, next_step=error.hint, code=error.code
+            error.message,
+            start_exit(error.code),
+            where=where,
+            next_step=error.hint,
+            code=error.code,
         ) from None

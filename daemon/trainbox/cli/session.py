@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from tomllib import TOMLDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,7 @@ def load_settings(**overrides: Any) -> Settings:
         CliError: a variable or the file has a value the daemon refuses.
     """
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from trainbox.settings import Settings
 
@@ -94,6 +96,8 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         where = [f"{_dotted(one['loc'])}: {one['msg']}" for one in error.errors()]
         raise CliError("A setting is wrong.", Exit.USAGE, where=where) from None
+    except (SettingsError, TOMLDecodeError) as error:
+        raise CliError("A setting is wrong.", Exit.USAGE, where=[str(error)]) from None
 
 
 def _dotted(loc: Sequence[int | str]) -> str:
