@@ -96,7 +96,13 @@ def test_events_tell_progress_and_every_trial(regression):
     fractions = [e["fraction"] for e in regression.events if e["t"] == "progress"]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
-    assert any(e.get("eta_s") is not None for e in regression.events)
+    progress = [e for e in regression.events if e["t"] == "progress"]
+    first = next(i for i, e in enumerate(progress) if e.get("message") == "trial 1 done")
+    assert all(e["eta_s"] > 0 for e in progress[first:-1])
+    assert progress[-1]["eta_s"] == 0
+    told = [e.get("message", "") for e in progress]
+    for stage in ("measuring on the holdout", "training on all rows", "writing and checking"):
+        assert any(text.startswith(stage) for text in told)
     scores = regression.metrics("trial_score")
     assert [s["step"] for s in scores] == [0, 1, 2]
     best = [s["value"] for s in regression.metrics("best_score")]

@@ -93,7 +93,7 @@ def test_numbers_only_need_no_limit_on_combinations(tmp_path, monkeypatch):
     seen = []
     original = Trainer.fit
     monkeypatch.setattr(
-        Trainer, "fit", lambda self, p, *rest: seen.append(dict(p)) or original(self, p, *rest)
+        Trainer, "fit", lambda self, p, *a, **k: seen.append(dict(p)) or original(self, p, *a, **k)
     )
     train_job(tmp_path, mixed(120)[["amount", "count", "y"]], "regression", trials=1)
     assert seen[0] == {}

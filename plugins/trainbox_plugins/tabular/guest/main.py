@@ -13,8 +13,9 @@ from trainbox_plugins.tabular.guest import describe, scores
 from trainbox_plugins.tabular.guest.dataset import Dataset, read_dataset
 from trainbox_plugins.tabular.guest.export import Artifact, export_model
 from trainbox_plugins.tabular.guest.fit import Trainer, choose_gpu
+from trainbox_plugins.tabular.guest.pace import FitProgress, Rest
 from trainbox_plugins.tabular.guest.parquet import ParquetFile
-from trainbox_plugins.tabular.guest.search import Choice, Search
+from trainbox_plugins.tabular.guest.search import MOST_DONE, Choice, Search
 from trainbox_plugins.tabular.guest.settings import Settings
 from trainbox_plugins.tabular.guest.space import defaults, search_space
 from trainbox_plugins.tabular.guest.split import Fold, hold_out, make_folds
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "model.onnx"
 _PROBE_ROWS = 1000
+_MEASURED, _TRAINED = 0.9, 0.95
+"""Progress of the job after the holdout's fit and after the last."""
 
 
 def main(run: Run) -> None:
@@ -84,22 +87,28 @@ class _Job:
     def train(self) -> None:
         """Search, measure on the holdout, train on everything, export."""
         emit = self._run.emit
-        choice = self._search()
+        choice, rest = self._search()
         parameters = {**choice.parameters, "iterations": choice.iterations}
-        emit.progress(0.86, message="measuring on the holdout")
-        holdout = self._measure(parameters)
+        holdout = self._measure(parameters, rest)
         for name, value in holdout.metrics.items():
             if math.isfinite(value):  # AUC of a holdout of one class is undefined
                 emit.metric(f"holdout_{name}", value)
-        emit.progress(0.9, message="training on all rows")
-        model = self._trainer.fit(parameters, self._pool)
-        emit.progress(0.95, message="writing and checking the ONNX file")
+        watch = FitProgress(
+            emit,
+            "training on all rows",
+            (_MEASURED, _TRAINED),
+            trees=choice.iterations,
+            expected_s=rest.final_s,
+            after_s=rest.export_s,
+        )
+        model = self._trainer.fit(parameters, self._pool, on_tree=watch)
+        emit.progress(_TRAINED, message="writing and checking the ONNX file", eta_s=rest.export_s)
         artifact = self._export(model)
         self._write(artifact.onnx)
         self._run.result(self._facts(model, choice, holdout, artifact))
-        emit.progress(1.0, message="done")
+        emit.progress(1.0, message="done", eta_s=0.0)
 
-    def _search(self) -> Choice:
+    def _search(self) -> tuple[Choice, Rest]:
         data, settings = self._data, self._settings
         codes = data.target.codes
         inner = None if codes is None else codes[self._dev]
@@ -121,9 +130,10 @@ class _Job:
             truth=data.target.values[self._dev],
             weight=data.weight[self._dev],
             folds=folds,
+            all_rows=len(data),
             emit=self._run.emit,
         )
-        return search.run()
+        return search.run(), search.rest()
 
     def _identity(self) -> dict[str, Any]:
         """Return what must be the same for an earlier attempt's trials to count.
@@ -135,11 +145,19 @@ class _Job:
         digest = self._run.job.get("dataset_digest", "")
         return {**identity, "rows": len(self._data), "dataset": digest}
 
-    def _measure(self, parameters: Mapping[str, Any]) -> _Holdout:
+    def _measure(self, parameters: Mapping[str, Any], rest: Rest) -> _Holdout:
         """Score a model that has seen neither the holdout nor a choice made by it."""
         dev, held = self._dev, self._held
         truth, weight = self._data.target.values, self._data.weight
-        model = self._trainer.fit(parameters, self._pool.slice(dev))
+        watch = FitProgress(
+            self._run.emit,
+            "measuring on the holdout",
+            (MOST_DONE, _MEASURED),
+            trees=parameters["iterations"],
+            expected_s=rest.holdout_s,
+            after_s=rest.final_s + rest.export_s,
+        )
+        model = self._trainer.fit(parameters, self._pool.slice(dev), on_tree=watch)
         answer = self._trainer.answer(model, self._pool.slice(held))
         guess = _guess(truth[dev], weight[dev], len(held), self._trainer.class_count)
         task = self._settings.task

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trainbox_guest.run import GuestError
 from trainbox_plugins.tabular.guest import scores
+from trainbox_plugins.tabular.guest.pace import PROGRESS_EVERY_S, Rest, estimate_rest
 from trainbox_plugins.tabular.guest.space import Parameter, suggest
 from trainbox_plugins.tabular.guest.study import DEFAULTS, finished
 
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from trainbox_plugins.tabular.guest.fit import Trainer
     from trainbox_plugins.tabular.guest.split import Fold
 
-_MOST_DONE = 0.85  # of the job, when the search ends
-_PROGRESS_EVERY_S = 1.0
+MOST_DONE = 0.85  # of the job, when the search ends
 _FOLDS_FOR_AN_ERROR = 3
 
 
@@ -60,6 +60,7 @@ class Search:
         trainer: how to train.
         pool: the rows outside the holdout; ``truth`` and ``weight`` belong to them.
         folds: how to score.
+        all_rows: rows of the job, those of the holdout counted in.
         emit: where to report.
     """
 
@@ -73,6 +74,7 @@ class Search:
         truth: NDArray[Any],
         weight: NDArray[np.float64],
         folds: Sequence[Fold],
+        all_rows: int,
         emit: Emitter,
     ) -> None:
         self._study = study
@@ -82,6 +84,7 @@ class Search:
         self._truth = truth
         self._weight = weight
         self._folds = folds
+        self._all_rows = all_rows
         self._emit = emit
         self._settings = trainer.settings
         self._clock = _Clock(study, self._settings.trials, self._settings.time_budget_s)
@@ -98,6 +101,22 @@ class Search:
         while self._clock.time_for_another():
             self._one_trial()
         return choose(self._study, self._settings.metric)
+
+    def rest(self) -> Rest:
+        """Estimate what follows the search from the trials that ran through, or else from all."""
+        trials = finished(self._study)
+        whole = [trial for trial in trials if trial.state == TrialState.COMPLETE] or trials
+        return estimate_rest(
+            (trial.user_attrs.get("seconds", 0.0) for trial in whole),
+            rows_per_trial=sum(len(train) for train, _ in self._folds),
+            dev_rows=len(self._truth),
+            rows=self._all_rows,
+        )
+
+    def _eta_s(self, inside: float = 0.0) -> float | None:
+        """Return the job's seconds left, None before a trial has told how long one takes."""
+        left = self._clock.remaining_s(inside)
+        return None if left is None else left + self.rest().total_s
 
     def _one_trial(self) -> None:
         number, began = len(finished(self._study)), time.monotonic()
@@ -170,11 +189,13 @@ class Search:
 
         def report(trees: int) -> None:
             nonlocal last
-            if time.monotonic() - last >= _PROGRESS_EVERY_S:
+            if time.monotonic() - last >= PROGRESS_EVERY_S:
                 last = time.monotonic()
                 inside = (fold + trees / most) / folds
                 text = f"trial {number + 1}, fold {fold + 1} of {folds}, tree {trees}"
-                self._emit.progress(self._clock.share(inside), message=text)
+                self._emit.progress(
+                    self._clock.share(inside), message=text, eta_s=self._eta_s(inside)
+                )
 
         return report
 
@@ -190,7 +211,7 @@ class Search:
             self._emit.metric("trial_score", score, step=number, metric=metric)
         self._emit.metric("best_score", best, step=number, metric=metric)
         self._emit.progress(
-            self._clock.share(), message=f"trial {number + 1} done", eta_s=self._clock.remaining_s()
+            self._clock.share(), message=f"trial {number + 1} done", eta_s=self._eta_s()
         )
 
 
@@ -203,6 +224,7 @@ class _Clock:
         self._budget_s = budget_s
         self._spent_before_s: float = sum(t.user_attrs.get("seconds", 0.0) for t in finished(study))
         self._began = time.monotonic()
+        self._share = 0.0
 
     def _spent_s(self) -> float:
         return self._spent_before_s + time.monotonic() - self._began
@@ -217,12 +239,21 @@ class _Clock:
         """Return the job's progress, ``inside`` being that of the running trial."""
         by_trials = (len(finished(self._study)) + inside) / self._trials
         by_time = self._spent_s() / self._budget_s if self._budget_s else 0.0
-        return _MOST_DONE * min(max(by_trials, by_time), 1.0)
+        # A fit that is begun again counts its trees from one: never go back.
+        self._share = max(self._share, MOST_DONE * min(max(by_trials, by_time), 1.0))
+        return self._share
 
-    def remaining_s(self) -> float:
-        """Return an estimate of the search's remaining seconds."""
-        done = len(finished(self._study))
-        estimate: float = self._spent_s() / max(done, 1) * (self._trials - done)
+    def remaining_s(self, inside: float = 0.0) -> float | None:
+        """Return an estimate of the search's remaining seconds, None before the first trial ends.
+
+        Args:
+            inside: how much of the running trial is done.
+        """
+        trials = finished(self._study)
+        if not trials:
+            return None
+        mean = sum(trial.user_attrs.get("seconds", 0.0) for trial in trials) / len(trials)
+        estimate: float = mean * max(self._trials - len(trials) - inside, 0.0)
         if self._budget_s is not None:
             estimate = min(estimate, max(self._budget_s - self._spent_s(), 0.0))
         return estimate
