@@ -1,6 +1,10 @@
 """Ids: of a known kind, in order of time, valid wherever they end up."""
 
+import base64
 import re
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -39,3 +43,20 @@ def test_an_unknown_kind_is_refused():
 )
 def test_other_text_is_no_id(text):
     assert not is_id(text, "job")
+
+
+def test_an_id_is_a_uuid_of_version_7_and_of_now():
+    text = new_id("job").removeprefix("job_").upper() + "=" * 6
+    made = uuid.UUID(bytes=base64.b32hexdecode(text))
+    assert (made.version, made.variant) == (7, uuid.RFC_4122)
+    assert abs((made.int >> 80) / 1000 - time.time()) < 60
+
+
+def test_ids_are_distinct_over_threads():
+    with ThreadPoolExecutor(8) as pool:
+        made = [
+            one
+            for many in pool.map(lambda _: [new_id("job") for _ in range(500)], range(8))
+            for one in many
+        ]
+    assert len(set(made)) == len(made)

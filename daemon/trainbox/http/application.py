@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -17,6 +16,7 @@ from trainbox.http.mounts import MountTable
 from trainbox.http.ops import ops_routes
 from trainbox.http.problems import problem
 from trainbox.http.state import DRAIN, Drain
+from trainbox.ids import random_hex
 from trainbox_sdk.engine import Engine
 from trainbox_sdk.errors import TrainboxError
 from trainbox_sdk.surfaces import REQUEST_ID, Route, Surface
@@ -117,7 +117,7 @@ def _log_failure(error: Exception, request: web.Request) -> None:
 
 def _request_id(request: web.Request) -> str:
     given = request.headers.get("X-Request-ID", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return given if _REQUEST_ID.fullmatch(given) else random_hex(8)
 
 
 async def _on_prepare(request: web.Request, response: web.StreamResponse) -> None:
