@@ -92,6 +92,9 @@ def test_one_clear_error(columns, params, field, words):
         ([column(), column("w", low=0), Y], {"sample_weight": "w"}),
         ([column(), column("y", low=1700000000, high=1700009999)], {}),
         ([column(), column("y", high=1e30)], {}),
+        ([column(high=None), Y], {}),  # JSON has no infinity
+        ([column(), column("y", low=None)], {}),
+        ([column(low=2.0**25, high=float("nan")), Y], {}),
     ],
 )
 def test_what_can_be_trained_on_is_not_refused(columns, params):
