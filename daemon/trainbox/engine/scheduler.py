@@ -29,6 +29,8 @@ TICK_S = 5.0
 """Seconds between looks when nothing wakes the loop: capacity and health change unasked."""
 COALESCE_S = 0.02
 """A look that takes longer than this many seconds makes the next one wait."""
+LONGEST_REST_S = 1.0
+"""But no free slot waits longer than this many seconds for the next look."""
 EXPLAINED = 100
 """How many waiting steps of a backend have their reason written; the rest only waits."""
 
@@ -116,8 +118,8 @@ class Scheduler:
                     await self._wake.wait()
             except TimeoutError:
                 continue
-            # A long queue makes a look dear: looking then takes a sixth of the time at most.
-            await asyncio.sleep(max(COALESCE_S, 5 * took_s) if took_s > COALESCE_S else 0)
+            # A long queue makes a look dear: looking then takes a twentieth of the time.
+            await asyncio.sleep(min(20 * took_s, LONGEST_REST_S) if took_s > COALESCE_S else 0)
 
     async def _timed_look(self) -> float:
         began = time.monotonic()
