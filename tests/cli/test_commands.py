@@ -50,6 +50,16 @@ def test_jobs_submit_show_ls_cancel_retry(run, daemon, job):
     assert run("jobs", "retry", first, "--json").json()["state"] == "queued"
 
 
+def test_a_job_that_cannot_end_at_once_is_cancelling(run, daemon, job, monkeypatch):
+    made = job()
+
+    async def later(who, job_id):
+        return await daemon.engine.job(who, job_id)
+
+    monkeypatch.setattr(daemon.engine, "cancel", later)
+    assert f"Job {made} is cancelling" in run("jobs", "cancel", made).err
+
+
 def test_submit_takes_a_dataset_by_name_and_params_from_a_file(run, table, tmp_path):
     run("data", "put", table, "--name", "kunden")
     params = tmp_path / "params.json"

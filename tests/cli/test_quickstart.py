@@ -14,6 +14,7 @@ import pytest
 from trainbox import app
 from trainbox.cli import child, quickstart
 from trainbox.cli.exits import CliError
+from trainbox_sdk.engine import Check
 from trainbox_sdk.jobs import State
 from trainbox_sdk.testing.fake_engine import TOKEN
 
@@ -50,7 +51,7 @@ def test_the_whole_way(run, staged, tmp_path):
         "predict",
     ]
     assert (tmp_path / "qs" / "churn.onnx").exists()
-    assert "succeeded" in result.err
+    assert result.err == "", "under --json the document is all there is"
 
 
 def test_people_get_the_backend_the_rows_and_curl(run, staged, tmp_path):
@@ -78,6 +79,21 @@ def test_a_job_that_fails_is_exit_3_with_its_reason(run, staged, daemon, monkeyp
     monkeypatch.setattr(daemon.engine, "run", fail)
     result = run("quickstart", "--state-dir", tmp_path / "qs", code=3)
     assert "no memory left" in result.err
+    result = run("quickstart", "--state-dir", tmp_path / "qs", "--json", code=3)
+    assert "no memory left" in json.loads(result.err)["where"][0]
+
+
+def test_a_backend_that_was_passed_over_is_named_with_what_the_next_one_leaves_open(
+    run, staged, daemon, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(quickstart, "_environment", lambda state_dir, backend: "process")
+    said = "docker: no engine answers; process: one uid; NOT confined: network"
+    daemon.engine.checks = (Check("backend", ok=True, detail=said),)
+    chosen = run("quickstart", "--state-dir", tmp_path / "qs").err
+    assert "passed over: docker: no engine answers\n" in chosen
+    assert "process: one uid; NOT confined: network\n" in chosen
+    asked = run("quickstart", "--state-dir", tmp_path / "qs", "--backend", "process").err
+    assert "passed over" not in asked
 
 
 def test_ctrl_c_cancels_the_job_and_leaves_nothing_running(

@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 
 from trainbox.cli.exits import CliError, Exit
-from trainbox.cli.render import human_bytes, print_facts, print_json, print_table, talk
+from trainbox.cli.render import human_bytes, live, print_facts, print_json, print_table, talk
 from trainbox.cli.session import Noun, Session, pass_session
 from trainbox.cli.urls import segment
 
@@ -112,7 +112,7 @@ def _chunks(source: IO[bytes]) -> Iterator[bytes]:
 @contextlib.contextmanager
 def _shown(chunks: Iterator[bytes], size: int | None) -> Iterator[Iterator[bytes]]:
     """Show a bar on a terminal for what takes longer than a blink."""
-    if not sys.stderr.isatty() or (size is not None and size < 8 * 1024**2):
+    if not live() or (size is not None and size < 8 * 1024**2):
         yield chunks
         return
     from rich.console import Console

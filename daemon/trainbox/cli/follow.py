@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from trainbox.cli.exits import STATE_EXITS, CliError, Exit
-from trainbox.cli.render import human_seconds, print_json_line, safe, talk
+from trainbox.cli.render import human_seconds, live, print_json_line, safe, talk
 from trainbox.cli.session import Session
 from trainbox.cli.urls import segment
 
@@ -89,7 +89,7 @@ def display(session: Session) -> Iterator[Shown]:
     """Return how to show one event here: live, as lines, or as JSON Lines."""
     if session.json:
         yield print_json_line
-    elif sys.stderr.isatty():
+    elif live():
         with _live() as show:
             yield show
     else:

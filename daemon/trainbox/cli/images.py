@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from trainbox.cli.exits import CliError, Exit, start_exit
-from trainbox.cli.render import human_bytes, print_json, print_table, safe, talk
+from trainbox.cli.render import human_bytes, live, print_json, print_table, safe, talk
 from trainbox.cli.session import Noun, Session, load_settings, pass_session
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def ls(session: Session) -> None:
 @contextlib.contextmanager
 def progress() -> Iterator[BuildProgress]:
     """Show a build: a bar on a terminal, a line per sentence elsewhere."""
-    if not sys.stderr.isatty():
+    if not live():
         said: list[str] = []
 
         def report_line(fraction: float, sentence: str) -> None:

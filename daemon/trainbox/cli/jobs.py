@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from trainbox.cli.exits import Exit
+from trainbox.cli.exits import STATE_EXITS, Exit
 from trainbox.cli.follow import describe, follow_to_end, leave_with
 from trainbox.cli.render import print_facts, print_json, print_json_line, print_table, safe, talk
 from trainbox.cli.session import Noun, Session, pass_session
@@ -137,8 +137,8 @@ def wait(session: Session, job: str, timeout: float | None) -> None:
 @click.argument("job")
 @pass_session
 def cancel(session: Session, job: str) -> None:
-    """End a job."""
-    _answer(session, session.client.post(f"/v1/jobs/{segment(job)}/cancel"))
+    """End a job; a running one takes a moment to leave."""
+    _cancelled(session, session.client.post(f"/v1/jobs/{segment(job)}/cancel"))
 
 
 @command.command("retry")
@@ -195,3 +195,10 @@ def _answer(session: Session, job: dict[str, Any]) -> None:
         print_json(job)
     else:
         talk(f"Job {job['id']} is {job['state']}.")
+
+
+def _cancelled(session: Session, job: dict[str, Any]) -> None:
+    if session.json or job["state"] in STATE_EXITS:
+        _answer(session, job)
+    else:
+        talk(f"Job {job['id']} is cancelling; follow it: trainbox jobs wait {job['id']}")

@@ -74,6 +74,7 @@ def command(session: Session, state_dir: Path, trials: int, backend: str | None)
     """
     state_dir = state_dir.absolute()
     story = Story()
+    asked_for = backend is not None
     with story.part("environment", "Making the training environment ready"):
         backend = _environment(state_dir, backend)
     talk(f"  backend: {backend}")
@@ -83,6 +84,7 @@ def command(session: Session, state_dir: Path, trials: int, backend: str | None)
         talk(f"  at {announced['url']}, state in {state_dir}")
         token = read_token(Path(announced["token_file"]))
         own = dataclasses.replace(session, url=announced["url"], token=token, json=False)
+        _say_why(own, backend, asked_for=asked_for)
         result = _journey(own, story, state_dir, trials, backend)
     facts = {"backend": backend, "url": announced["url"], "state_dir": str(state_dir), **result}
     _report(session, story, facts)
@@ -104,6 +106,17 @@ def _environment(state_dir: Path, backend: str | None) -> str:
             next_step="List 'tabular' there; 'trainbox plugins ls' shows what was loaded.",
         )
     return built[0].backend
+
+
+def _say_why(own: Session, backend: str, *, asked_for: bool) -> None:
+    """Say why the backends before this one were passed over, and what this one confines."""
+    with contextlib.suppress(CliError):  # not ready for another reason: the job will say it
+        checks = {check["name"]: check["detail"] for check in own.client.get("/readyz")["checks"]}
+        before, here, said = f"; {checks.get('backend', '')}".partition(f"; {backend}: ")
+        if here and before and not asked_for:
+            talk(f"  passed over: {before.removeprefix('; ')}")
+        if here:
+            talk(f"  {backend}: {said}")
 
 
 def _journey(

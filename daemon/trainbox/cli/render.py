@@ -18,8 +18,19 @@ def safe(text: object) -> str:
 
 
 def talk(text: str) -> None:
-    """Say something to a person, on stderr."""
-    click.echo(safe(text), err=True)
+    """Say something to a person, on stderr; under ``--json`` nobody is there to read it."""
+    if not _for_a_program():
+        click.echo(safe(text), err=True)
+
+
+def live() -> bool:
+    """Whether something that moves may be shown on stderr."""
+    return sys.stderr.isatty() and not _for_a_program()
+
+
+def _for_a_program() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and getattr(context.obj, "json", False)
 
 
 def print_json(document: object) -> None:

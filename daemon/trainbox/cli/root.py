@@ -87,7 +87,7 @@ def main(args: list[str] | None = None) -> Any:
         # The reader of our stdout (head, less) left; Python would complain again at exit.
         sys.stdout = None
         sys.exit(Exit.OK)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort of the whole command line
         # Anything else is a mistake of ours: who typed the command needs a sentence and a code,
         # who mends it the traceback.
         if os.environ.get("TRAINBOX_DEBUG") == "1":
