@@ -20,6 +20,7 @@ value is written depends on the type, which the file's own metadata says:
 import datetime as dt
 import importlib.util
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -34,11 +35,11 @@ NO_TIME = np.iinfo(np.int64).min
 
 
 def seconds(text):
-    """Return a date or time as seconds since 1970; one without a zone is UTC."""
+    """Return a date or time as seconds since 1970, rounded down; one without a zone is UTC."""
     moment = dt.datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.timezone.utc)
-    return int(moment.timestamp())
+    return math.floor(moment.timestamp())
 
 
 def column(values, type_):

@@ -102,6 +102,13 @@ def test_other_numbers_and_other_counts_fail(folder, predictions):
     assert compare(folder, predictions).returncode == 1
 
 
+def bare():
+    spec = importlib.util.spec_from_file_location("bare", EXAMPLES / "bare_onnxruntime.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_missing_values_are_written_as_the_convention_says():
     spec = importlib.util.spec_from_file_location("bare", EXAMPLES / "bare_onnxruntime.py")
     bare = importlib.util.module_from_spec(spec)
@@ -121,3 +128,16 @@ def test_the_sample_data_is_what_its_script_makes():
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
     assert make.make_text().encode() == make.TARGET.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01T00:00:01.9", 1),
+        ("1969-12-31T23:59:59.5", -1),
+        ("1969-12-31T23:59:58.000001+00:00", -2),
+        ("1969-12-31", -86400),
+    ],
+)
+def test_times_are_rounded_down_to_seconds_also_before_1970(text, expected):
+    assert bare().seconds(text) == expected

@@ -12,7 +12,8 @@ from contextlib import closing
 
 import pytest
 
-from trainbox.store import Store, StoreError
+from trainbox.store import Store, StoreError, migrate
+from trainbox.store.connections import connect
 
 DATABASE = "trainbox.db"
 
@@ -204,6 +205,22 @@ async def test_an_interrupted_first_start_is_begun_again(state_dir, make):
     (state_dir / ".trainbox.db.new-journal").write_bytes(b"half")
     assert await filled(state_dir, make, jobs=1)
     assert not list(state_dir.glob(".trainbox*"))
+
+
+async def test_a_first_start_on_a_full_disk_says_so_and_the_next_one_succeeds(
+    state_dir, monkeypatch
+):
+    def small(*args, **named):
+        connection = connect(*args, **named)
+        connection.execute("PRAGMA max_page_count = 3")
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "connect", small)
+        with pytest.raises(StoreError, match="full") as refused:
+            await Store.open(state_dir)
+    assert "Free space" in refused.value.remedy
+    await (await Store.open(state_dir)).close()
 
 
 async def test_files_are_for_their_owner_alone(state_dir, make):

@@ -72,7 +72,22 @@ def bring_up_to_date(layout: Layout, version: str, migrations: Migrations = BUND
 
 
 def upgrade(database: Path, version: str, migrations: Migrations = BUNDLED) -> None:
-    """Run every missing step in one transaction, together with the version they lead to."""
+    """Run every missing step in one transaction, together with the version they lead to.
+
+    Raises:
+        sqlite3.Error: what SQLite said, out of SQLAlchemy's wrapping.
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        _upgrade(database, version, migrations)
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise error.orig from None
+        raise
+
+
+def _upgrade(database: Path, version: str, migrations: Migrations) -> None:
     from alembic import command
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool

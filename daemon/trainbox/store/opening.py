@@ -6,6 +6,7 @@ way out, never a reason to begin a new one: an empty queue that looks healthy is
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -71,9 +72,18 @@ def prepare_database(layout: Layout) -> str:
             bring_up_to_date(layout, version)
         return _adopt(layout, expected)
     except (sqlite3.Error, OSError) as error:
+        remedy = layout.way_back()
+        if _no_room(error):
+            remedy = f"Free space on the file system of {layout.root}, then start again."
         raise StoreError(
-            layout.database, f"the database cannot be used: {error}", layout.way_back()
+            layout.database, f"the database cannot be used: {error}", remedy
         ) from error
+
+
+def _no_room(error: sqlite3.Error | OSError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def begin_use(layout: Layout) -> None:
