@@ -6,15 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from trainbox_guest.emit import Emitter
 
 PROGRESS_EVERY_S = 1.0
-_EXPORT_FITS = 0.5
+_EXPORT_FITS = 0.2
 _EXPORT_LEAST_S = 1.0
 """Writing and checking the graph grows with the trees, as a fit does, and has a fixed part."""
 
@@ -39,19 +35,16 @@ class Rest:
         return self.holdout_s + self.final_s + self.export_s
 
 
-def estimate_rest(
-    trial_seconds: Iterable[float], *, rows_per_trial: int, dev_rows: int, rows: int
-) -> Rest:
-    """Estimate from the trials so far: a fit takes time in proportion to its rows.
+def estimate_rest(trial_s: float, *, rows_per_trial: int, dev_rows: int, rows: int) -> Rest:
+    """Estimate from a trial: a fit takes time in proportion to its rows.
 
     Args:
-        trial_seconds: of the finished trials; none gives the fixed part alone.
+        trial_s: what the trial took for the trees that are kept of it, 0 if not known.
         rows_per_trial: rows trained on in one trial, all folds together.
         dev_rows: rows outside the holdout.
         rows: all rows.
     """
-    known = list(trial_seconds)
-    row_s = float(np.median(known)) / max(rows_per_trial, 1) if known else 0.0
+    row_s = trial_s / max(rows_per_trial, 1)
     final_s = row_s * rows
     return Rest(row_s * dev_rows, final_s, _EXPORT_LEAST_S + _EXPORT_FITS * final_s)
 

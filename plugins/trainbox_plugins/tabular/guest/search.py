@@ -103,15 +103,23 @@ class Search:
         return choose(self._study, self._settings.metric)
 
     def rest(self) -> Rest:
-        """Estimate what follows the search from the trials that ran through, or else from all."""
-        trials = finished(self._study)
-        whole = [trial for trial in trials if trial.state == TrialState.COMPLETE] or trials
+        """Estimate what follows the search from the trial that is chosen so far."""
         return estimate_rest(
-            (trial.user_attrs.get("seconds", 0.0) for trial in whole),
+            self._kept_s(),
             rows_per_trial=sum(len(train) for train, _ in self._folds),
             dev_rows=len(self._truth),
             rows=self._all_rows,
         )
+
+    def _kept_s(self) -> float:
+        """Return the chosen trial's seconds without the trees that early stopping threw away."""
+        if not any(trial.state == TrialState.COMPLETE for trial in finished(self._study)):
+            return 0.0
+        settings = self._settings
+        choice = choose(self._study, settings.metric)
+        seconds: float = choice.trials[choice.trial]["seconds"]
+        grown = min(choice.iterations + settings.early_stopping_rounds, settings.max_iterations)
+        return seconds * choice.iterations / max(grown, 1)
 
     def _eta_s(self, inside: float = 0.0) -> float | None:
         """Return the job's seconds left, None before a trial has told how long one takes."""
