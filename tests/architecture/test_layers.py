@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .conftest import ROOT, SOURCES
 
-LIBRARIES = {"environments", "onnx_kit"}
+LIBRARIES = {"backend_kit", "environments", "onnx_kit"}
 LINT = (
     "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
 )

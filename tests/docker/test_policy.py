@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainbox_plugins.backend_kit.command import MAX_ENV_BYTES, MAX_ENV_VALUE_BYTES
 from trainbox_plugins.docker_backend.policy import (
-    MAX_ENV_BYTES,
-    MAX_ENV_VALUE_BYTES,
     Confinement,
     ref_labels,
     ref_of,

@@ -17,7 +17,7 @@ from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.cgroups import MemoryUse, memory_use
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_host import capacity_of, trouble_of
-from trainbox_plugins.docker_backend.host_paths import fit_for_guest
+from trainbox_plugins.backend_kit.handover import fit_for_guest
 from trainbox_plugins.docker_backend.observations import (
     memory_cause,
     observation_of_inspect,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
+from trainbox_plugins.backend_kit.handover import fit_for_guest
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_host import capacity_of, confinement_of, trouble_of
@@ -18,7 +19,6 @@ from trainbox_plugins.docker_backend.engine_port import (
     Json,
     NotThere,
 )
-from trainbox_plugins.docker_backend.host_paths import fit_for_guest
 from trainbox_plugins.docker_backend.observations import (
     observation_of_inspect,
     observation_of_summary,

@@ -12,21 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainbox_sdk.backends import InsidePaths, SandboxRef, SandboxSpec, guest_environment
+from trainbox_plugins.backend_kit import command
+from trainbox_sdk.backends import InsidePaths, SandboxRef, SandboxSpec
 from trainbox_sdk.errors import BackendRejected
 
 PYTHON = "/opt/trainbox/bin/python"
 """The interpreter that every environment image has."""
 
 LABEL = "trainbox."
-MAX_ENV_VALUE_BYTES = 4096
-"""A longer value makes ``exec`` fail as if the step had failed."""
-MAX_ENV_BYTES = 64 * 1024
 
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_INPUT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_LOADER_ENV = re.compile(r"LD_.*|GCONV_PATH|MALLOC_.*|GLIBC_TUNABLES")
 _LOG_FILES = 2
 """The engine's own copy of the output, from which a restarted daemon takes up the log again."""
 
@@ -52,11 +47,11 @@ class Confinement:
 
 
 def inside_paths(spec: SandboxSpec) -> InsidePaths:
-    """Return where the guest finds its files; the data keeps its suffix: readers look at it."""
-    dataset = spec.paths.dataset
+    """Return where the guest finds its files."""
+    dataset = f"/trainbox/in/{command.data_name(spec)}"
     return InsidePaths(
         spec="/trainbox/in/spec.json",
-        dataset=None if dataset is None else f"/trainbox/in/data{dataset.suffix}",
+        dataset=None if spec.paths.dataset is None else dataset,
         code="/trainbox/in/code",
         output="/trainbox/out",
         scratch="/trainbox/scratch",
@@ -79,11 +74,12 @@ def sandbox_policy(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any
             code="unknown_environment",
             hint="tags move; use the reference that build_environment returned",
         )
+    environment = command.environment(spec, inside_paths(spec))
     return {
         "Image": spec.environment,
         "Entrypoint": [],
-        "Cmd": [PYTHON, "-u", *_argv(spec)],
-        "Env": _environment(spec),
+        "Cmd": [PYTHON, "-u", *command.arguments(spec)],
+        "Env": sorted(f"{name}={value}" for name, value in environment.items()),
         "User": f"{confinement.uid}:{confinement.gid}",
         "WorkingDir": "/tmp",  # noqa: S108 - the sandbox's own tmpfs
         "Hostname": "sandbox",
@@ -210,13 +206,12 @@ def _security(confinement: Confinement) -> list[str]:
 
 
 def _mounts(spec: SandboxSpec) -> list[dict[str, Any]]:
+    command.require_input_names(spec)
     inside, paths = inside_paths(spec), spec.paths
     read_only = [(str(paths.spec), inside.spec), (str(paths.code), inside.code)]
     if paths.dataset is not None and inside.dataset is not None:
         read_only.append((str(paths.dataset), inside.dataset))
     for name, path in sorted(paths.inputs.items()):
-        if not _INPUT_NAME.fullmatch(name):
-            raise BackendRejected(f"input name {name!r} is not a plain file name")
         read_only.append((str(path), f"/trainbox/in/inputs/{name}"))
     writable = [
         (str(paths.output), inside.output),
@@ -237,39 +232,3 @@ def _bind(source: str, target: str, *, read_only: bool) -> dict[str, Any]:
         "ReadOnly": read_only,
         "BindOptions": {"Propagation": "rprivate"},
     }
-
-
-def _argv(spec: SandboxSpec) -> list[str]:
-    if not spec.argv:
-        raise BackendRejected("nothing to run: argv is empty")
-    for word in spec.argv:
-        if "\0" in word:
-            raise BackendRejected("an argument holds a null byte")
-    return list(spec.argv)
-
-
-def _environment(spec: SandboxSpec) -> list[str]:
-    for name in spec.env:
-        if not _ENV_NAME.fullmatch(name):
-            raise BackendRejected(f"{name!r} is not a name an environment variable can have")
-        if _LOADER_ENV.fullmatch(name):
-            raise BackendRejected(
-                f"variable {name} steers the dynamic loader, which also loads the sandbox's init"
-            )
-    whole = guest_environment(inside_paths(spec), spec)
-    sizes = [_variable_bytes(name, value) for name, value in whole.items()]
-    if sum(sizes) > MAX_ENV_BYTES:
-        raise BackendRejected(f"the environment is larger than {MAX_ENV_BYTES} bytes")
-    return sorted(f"{name}={value}" for name, value in whole.items())
-
-
-def _variable_bytes(name: str, value: str) -> int:
-    if "\0" in value:
-        raise BackendRejected(f"variable {name} holds a null byte")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as error:
-        raise BackendRejected(f"variable {name} is not text: {error}") from error
-    if size > MAX_ENV_VALUE_BYTES:
-        raise BackendRejected(f"variable {name} is longer than {MAX_ENV_VALUE_BYTES} bytes")
-    return len(name) + size + 2

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from trainbox_guest.confine import cgroups
 from trainbox_guest.shim import notes
+from trainbox_plugins.backend_kit.handover import fit_for_guest
 from trainbox_plugins.environments.wheelhouse import Wheelhouse
 from trainbox_plugins.process_backend import host, shims
-from trainbox_plugins.process_backend.handover import hand_over
 from trainbox_plugins.process_backend.index import Index, Sandbox
+from trainbox_plugins.process_backend.links import link_inputs
 from trainbox_plugins.process_backend.selftest import SelfTest
 from trainbox_plugins.process_backend.task import shim_task
 from trainbox_plugins.process_backend.venvs import VenvRecord, Venvs, read_record
@@ -142,7 +143,8 @@ class ProcessBackend:
         sandbox = index.put(spec.ref, state)
         try:
             task = shim_task(spec, sandbox, venv, self._config, layers=layers)
-            hand_over(spec, sandbox, task.policy.uid)
+            fit_for_guest(spec.paths, task.policy.uid, task.policy.uid)
+            link_inputs(spec, sandbox)
         except BackendRejected:
             sandbox.forget()
             raise

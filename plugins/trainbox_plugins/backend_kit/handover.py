@@ -15,39 +15,49 @@ from trainbox_sdk.backends import Paths
 from trainbox_sdk.errors import BackendRejected
 
 
-def fit_for_guest(paths: Paths, uid: int, gid: int) -> None:
+def fit_for_guest(paths: Paths, uid: int | None, gid: int | None) -> None:
     """Give the writable paths to the guest and make sure that it can read the others.
+
+    Args:
+        paths: of the step.
+        uid: who the guest is; None where it stays who we are, and has what we have.
+        gid: likewise.
 
     Raises:
         BackendRejected: a path is missing, of the wrong kind, or closed to the guest.
     """
     for path, directory in ((paths.output, True), (paths.scratch, True), (paths.events, False)):
         _hand_over(path, uid, gid, directory=directory)
-    given = [paths.spec, paths.code, *paths.inputs.values()]
-    if paths.dataset is not None:
-        given.append(paths.dataset)
-    for path in given:
+    for path in given_paths(paths):
         _open_to_guest(path, uid, gid)
 
 
-def _hand_over(path: Path, uid: int, gid: int, *, directory: bool) -> None:
+def given_paths(paths: Paths) -> tuple[Path, ...]:
+    """Return what the guest reads and never writes."""
+    dataset = () if paths.dataset is None else (paths.dataset,)
+    return (paths.spec, paths.code, *paths.inputs.values(), *dataset)
+
+
+def _hand_over(path: Path, uid: int | None, gid: int | None, *, directory: bool) -> None:
     fd = _open(path, os.O_RDONLY | (os.O_DIRECTORY if directory else 0))
     try:
         info = os.fstat(fd)
         if not directory and not stat.S_ISREG(info.st_mode):
             raise BackendRejected(f"{path} is not a regular file")
-        if os.geteuid() == 0 and (info.st_uid, info.st_gid) != (uid, gid):
+        if uid is None or gid is None or os.geteuid() != 0:
+            return
+        if (info.st_uid, info.st_gid) != (uid, gid):
             os.fchown(fd, uid, gid)
     finally:
         os.close(fd)
 
 
-def _open_to_guest(path: Path, uid: int, gid: int) -> None:
+def _open_to_guest(path: Path, uid: int | None, gid: int | None) -> None:
     """Let the guest's group read it; a data file keeps its owner, and its mode closed to others."""
     fd = _open(path, os.O_RDONLY)
     try:
         info = os.fstat(fd)
-        if _readable(info, uid, gid):
+        if uid is None or gid is None or _readable(info, uid, gid):
             return
         if os.geteuid() != 0 or not stat.S_ISREG(info.st_mode):
             raise BackendRejected(
