@@ -3,12 +3,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 .venv/bin/python -m pip install -q uv
+uv="$PWD/.venv/bin/uv"
+resolve() {
+  "$uv" pip compile -q --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --no-header "$@"
+}
 compile() {
-  .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
-    --no-emit-index-url --no-emit-find-links --no-header --no-annotate "$@"
+  resolve --universal --no-annotate "$@"
 }
 compile pyproject.toml -o locks/runtime.lock
 compile pyproject.toml --group dev -c locks/runtime.lock -o locks/dev.lock
 printf 'hatchling\neditables\n' | compile - -c locks/dev.lock -o locks/build.lock
-compile plugins/trainbox_plugins/tabular/environment/requirements.in \
-  -o plugins/trainbox_plugins/tabular/environment/requirements.lock
+# What sandboxes install is for Linux alone: a marker would ask a backend what it cannot know.
+cd plugins/trainbox_plugins/tabular/environment
+resolve --python-platform linux requirements.in -o requirements.lock
