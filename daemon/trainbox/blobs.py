@@ -15,11 +15,12 @@ import secrets
 import shutil
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from trainbox.cancellation import whole
 from trainbox.durable import sync_directory
 from trainbox_sdk.errors import NotFound, StorageFull, TooLarge
 
@@ -226,14 +227,7 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     Otherwise the caller would close a descriptor under the thread, and the thread might then write
     into whatever file gets that number next.
     """
-    task = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        raise
+    return await whole(asyncio.to_thread(call, *args, **kwargs))
 
 
 def _make_directory(folder: Path) -> None:

@@ -11,8 +11,9 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from trainbox import states
+from trainbox.cancellation import whole
 from trainbox.store import cursors, guests, moves, submitting, succeeding
-from trainbox.store.reader import Reader, whole
+from trainbox.store.reader import Reader
 from trainbox.store.records import (
     GuestEvent,
     Inserted,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, event
@@ -18,35 +18,20 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from trainbox.cancellation import whole
 from trainbox.store.connections import READER_PRAGMAS, require_taken
 from trainbox_sdk.errors import Unavailable
-
-T = TypeVar("T")
 
 POOL = 4
 POOL_TIMEOUT_S = 30.0
 
 
-async def whole(work: Awaitable[T]) -> T:
-    """Finish a read also when its caller is cancelled, who then waits for it.
+class _Session(AsyncSession):
+    """A session whose calls are finished, whatever becomes of the caller.
 
     SQLAlchemy gives up a connection whose call is cancelled, but its thread keeps it, with a read
     transaction that holds back every later checkpoint and keeps the process from ending.
     """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # looked at: its caller is gone, and an error nobody fetched is a bug
-        raise
-
-
-class _Session(AsyncSession):
-    """A session whose calls are finished, whatever becomes of the caller."""
 
     if not TYPE_CHECKING:  # the types are the base's
 
