@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from trainbox import logs
 from trainbox.blobs import BlobStore, no_room_is_storage_full
@@ -40,11 +37,11 @@ from trainbox.http.listener import listening
 from trainbox.ingest import Ingest, IngestLimits
 from trainbox.plugins import Loaded, load_plugins, read_manifest
 from trainbox.registry import Registry, build_registry
+from trainbox.service_manager import notify
 from trainbox.settings import Settings
 from trainbox.store import Store
-from trainbox_sdk.backends import SandboxBackend
-from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
-from trainbox_sdk.errors import NotFound, TrainboxError, Unavailable
+from trainbox.workbench import open_backends, require_state_dir
+from trainbox_sdk.errors import Unavailable
 from trainbox_sdk.jobs import JobEvent
 
 log = logging.getLogger(__name__)
@@ -68,25 +65,6 @@ class House:
     pulse: Pulse
 
 
-def require_state_dir(path: Path) -> None:
-    """Make the state directory, private to the daemon's user.
-
-    Raises:
-        Unavailable: it cannot be made or written.
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = path / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise Unavailable(
-            f"the state directory {path} cannot be written: {error.strerror}",
-            code="state_dir_unwritable",
-            hint="give TRAINBOX_STATE_DIR a directory that this user owns",
-        ) from error
-
-
 @asynccontextmanager
 async def open_house(settings: Settings) -> AsyncIterator[House]:
     """Build every room; on leaving, detach sandboxes and close in reverse.
@@ -101,7 +79,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         plugins = load_plugins(read_manifest(settings.plugins_file))
         registry = build_registry(plugins)
         plugins.notify_daemon_state("starting")
-        await _open_backends(stack, registry.backends, store.instance)
+        await open_backends(stack, registry.backends, store.instance)
         house = await _furnish(stack, settings, store, registry, plugins)
         await _first_token(settings, store)
         await house.reconciler.look()
@@ -207,14 +185,6 @@ def _ingest_limits(settings: Settings) -> IngestLimits:
     )
 
 
-async def _open_backends(
-    stack: AsyncExitStack, backends: Mapping[str, SandboxBackend], instance: str
-) -> None:
-    for backend in backends.values():
-        await backend.open(instance)
-        stack.push_async_callback(backend.close)
-
-
 async def _first_token(settings: Settings, store: Store) -> None:
     """Write the first token for the local CLI; a daemon that has tokens keeps them."""
     if await store.tokens.count() > 0 and settings.token_file.exists():
@@ -243,10 +213,10 @@ async def run(settings: Settings, ready: Callable[[str], None]) -> None:
             _loops(house, stop),
         ):
             house.plugins.notify_daemon_state("ready")
-            _notify("READY=1")
+            notify("READY=1")
             ready(url)
             await stop.wait()
-            _notify("STOPPING=1")
+            notify("STOPPING=1")
             log.info("stopping")
             start_draining(app)
             house.plugins.notify_daemon_state("stopping")
@@ -284,16 +254,6 @@ def _report(task: asyncio.Task[None], stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _notify(state: str) -> None:
-    """Tell the service manager (sd_notify(3)); nothing happens without one."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        sock.connect("\0" + address[1:] if address.startswith("@") else address)
-        sock.sendall(state.encode())
-
-
 def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
     """Run the daemon in this process until it is told to stop.
 
@@ -306,67 +266,3 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> Non
         log.info("ready", extra={"url": url, "state_dir": str(settings.state_dir)})
 
     asyncio.run(run(settings, ready or announce))
-
-
-# -- environments without a daemon --------------------------------------------------------------
-
-Listed = tuple[Environment, BuiltEnvironment | None]
-
-
-async def build_environments(
-    settings: Settings, names: Sequence[str], backend: str | None, report: BuildProgress
-) -> list[BuiltEnvironment]:
-    """Build environments on a backend; all of them, on the first healthy one, by default.
-
-    Raises:
-        NotFound: unknown environment or backend.
-        TrainboxError: the build failed, with what to do.
-    """
-    async with _workbench(settings) as registry:
-        chosen = await _choose(registry, backend)
-        wanted = [_environment(registry, name) for name in names or registry.environments]
-        return [await chosen.build_environment(one, report) for one in wanted]
-
-
-async def list_environments(
-    settings: Settings,
-) -> list[tuple[Environment, BuiltEnvironment | None]]:
-    """Return every environment with each of its builds; None where there is none."""
-    async with _workbench(settings) as registry:
-        built = []
-        for backend in registry.backends.values():
-            try:
-                built += list(await backend.environments())
-            except TrainboxError as error:
-                log.debug("cannot list", extra={"backend": backend.name, "why": error.message})
-    rows: list[Listed] = []
-    for environment in registry.environments.values():
-        found = [one for one in built if one.digest == environment.digest]
-        rows += [(environment, one) for one in found] or [(environment, None)]
-    return rows
-
-
-@asynccontextmanager
-async def _workbench(settings: Settings) -> AsyncIterator[Registry]:
-    require_state_dir(settings.state_dir)
-    registry = build_registry(load_plugins(read_manifest(settings.plugins_file)))
-    async with AsyncExitStack() as stack:
-        await _open_backends(stack, registry.backends, "workbench")
-        yield registry
-
-
-async def _choose(registry: Registry, name: str | None) -> SandboxBackend:
-    wanted = name or await Pulse(registry.backends).first_healthy()
-    if wanted is None or wanted not in registry.backends:
-        known = ", ".join(registry.backends) or "none"
-        raise NotFound(
-            f"no backend {name!r}" if name else "no backend is usable now", hint=f"known: {known}"
-        )
-    return registry.backends[wanted]
-
-
-def _environment(registry: Registry, name: str) -> Environment:
-    if name not in registry.environments:
-        known = ", ".join(registry.environments)
-        raise NotFound(f"no environment {name!r}", hint=f"known: {known}")
-    return registry.environments[name]

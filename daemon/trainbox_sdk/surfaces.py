@@ -10,6 +10,7 @@ from typing import ClassVar
 from aiohttp import web
 
 from trainbox_sdk.engine import Engine
+from trainbox_sdk.operations import Operation
 
 REQUEST_ID = web.RequestKey("request_id", str)
 """Key under which every request carries its id, for error bodies: ``request[REQUEST_ID]``."""
@@ -24,12 +25,14 @@ class Route:
     Attributes:
         max_body_bytes: largest request body the middleware lets through; None for a handler that
             counts a streamed body itself.
+        operation: what it takes and gives, for the OpenAPI document; None leaves it out.
     """
 
     method: str
     path: str
     handler: Handler
     max_body_bytes: int | None = 1024 * 1024
+    operation: Operation | None = None
 
 
 class Surface(ABC):

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from pydantic import TypeAdapter
 
-from trainbox_plugins.native import wire
+from trainbox_plugins.native.datasets import wire
 from trainbox_plugins.native.config import Config
 from trainbox_sdk.errors import TooLarge
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pydantic import TypeAdapter
 
-from trainbox_plugins.native import wire
+from trainbox_plugins.native.jobs import wire
 from trainbox_sdk import errors
 
 

@@ -7,7 +7,9 @@ import pytest
 from pydantic import TypeAdapter
 from yarl import URL
 
-from trainbox_plugins.native import wire
+from trainbox_plugins.native.catalogue.wire import PluginOut, TaskOut
+from trainbox_plugins.native.models.wire import ModelOut
+from trainbox_plugins.native.predict.wire import PredictionOut
 from trainbox_plugins.native.config import Config
 from trainbox_sdk.testing.fake_engine import ONNX_BYTES, TOKEN
 
@@ -27,7 +29,7 @@ def model(api, job):
 
 async def test_every_way_to_name_a_model(api, model):
     first, second = await model(), await model()
-    TypeAdapter(wire.ModelOut).validate_python(first)
+    TypeAdapter(ModelOut).validate_python(first)
     put = await api.http.put("/v1/models/churn/aliases/champion", json={"version": 1})
     assert (put.status, (await put.json())["aliases"]) == (200, ["champion"])
     found = {}
@@ -139,7 +141,7 @@ async def test_predict_rows_in_rows_out(api, model):
     await model()
     reply = await api.http.post("/v1/models/churn/predict", json={"rows": [ROW, ROW]})
     answer = await reply.json()
-    TypeAdapter(wire.PredictionOut).validate_python(answer)
+    TypeAdapter(PredictionOut).validate_python(answer)
     assert (reply.status, len(answer["rows"])) == (200, 2)
     assert answer["rows"][0]["prediction"] == "yes"
 
@@ -189,13 +191,13 @@ async def test_predict_takes_more_than_other_routes_and_no_more(engine, serve_wi
 
 async def test_the_catalogue(api, problem):
     tasks = await (await api.http.get("/v1/tasks")).json()
-    TypeAdapter(list[wire.TaskOut]).validate_python(tasks["items"])
+    TypeAdapter(list[TaskOut]).validate_python(tasks["items"])
     one = await (await api.http.get("/v1/tasks/binclass")).json()
     assert one["params_schema"]["properties"]["trials"]["maximum"] == 200
     missing = await problem(await api.http.get("/v1/tasks/binclas"), 404, "task_not_found")
     assert missing["hint"] == "Did you mean 'binclass'?"
     plugins = await (await api.http.get("/v1/plugins")).json()
-    TypeAdapter(list[wire.PluginOut]).validate_python(plugins["items"])
+    TypeAdapter(list[PluginOut]).validate_python(plugins["items"])
     assert [plugin["status"] for plugin in plugins["items"]] == ["loaded", "quarantined"]
     environments = await (await api.http.get("/v1/environments")).json()
     assert environments["items"][0]["name"] == "tabular"

@@ -29,10 +29,10 @@ def command() -> None:
 @pass_session
 def build(session: Session, names: tuple[str, ...], backend: str | None) -> None:
     """Build environments, all of them by default; what is built already stays."""
-    from trainbox import app
+    from trainbox import workbench
 
     with progress() as report:
-        built = run_async(app.build_environments(load_settings(), names, backend, report))
+        built = run_async(workbench.build_environments(load_settings(), names, backend, report))
     _print(session, [_built(one) for one in built])
 
 
@@ -40,9 +40,9 @@ def build(session: Session, names: tuple[str, ...], backend: str | None) -> None
 @pass_session
 def ls(session: Session) -> None:
     """List environments and where each is built."""
-    from trainbox import app
+    from trainbox import workbench
 
-    listed = run_async(app.list_environments(load_settings()))
+    listed = run_async(workbench.list_environments(load_settings()))
     _print(session, [_built(one) if one else _absent(environment) for environment, one in listed])
 
 

@@ -92,12 +92,12 @@ def command(session: Session, state_dir: Path, trials: int, backend: str | None)
 
 def _environment(state_dir: Path, backend: str | None) -> str:
     """Build what is missing; returns the backend it is built on."""
-    from trainbox import app
+    from trainbox import workbench
 
     settings = load_settings(state_dir=state_dir)
     wanted = backend or (None if settings.backend == "auto" else settings.backend)
     with progress() as report:
-        built = run_async(app.build_environments(settings, (), wanted, report))
+        built = run_async(workbench.build_environments(settings, (), wanted, report))
     if not built:
         raise CliError(
             "No plugin brings an environment to train in.",

@@ -1,12 +1,11 @@
-"""Between the words of ``/v1`` and the SDK's: pure functions, no request, no engine."""
+"""Between the words of ``/v1/jobs`` and the SDK's: pure functions."""
 
 from __future__ import annotations
 
-from trainbox_plugins.native import wire
-from trainbox_sdk.artifacts import ArtifactView, Column, DatasetView, ModelView, Prediction
-from trainbox_sdk.engine import JobFilter, PluginInfo
+from trainbox_plugins.native.jobs import wire
+from trainbox_sdk.artifacts import ArtifactView
+from trainbox_sdk.engine import JobFilter
 from trainbox_sdk.jobs import AttemptView, JobEvent, JobSpec, JobView, Resources, StepView
-from trainbox_sdk.tasks import TaskInfo
 
 
 def job_spec(body: wire.JobIn) -> JobSpec:
@@ -33,37 +32,6 @@ def job_filter(query: wire.JobsQuery) -> JobFilter:
         limit=query.limit,
         after=query.after,
     )
-
-
-def column(view: Column) -> wire.ColumnOut:
-    """Return a column as ``/v1`` says it."""
-    return {
-        "name": view.name,
-        "type": view.type,
-        "sql_type": view.sql_type,
-        "missing": view.missing,
-        "distinct": view.distinct,
-        "distinct_exact": view.distinct_exact,
-        "min": view.min,
-        "max": view.max,
-        "examples": view.examples,
-    }
-
-
-def dataset(view: DatasetView) -> wire.DatasetOut:
-    """Return a dataset as ``/v1`` says it."""
-    return {
-        "id": view.id,
-        "name": view.name,
-        "digest": view.digest,
-        "source_format": view.source_format,
-        "bytes": view.bytes,
-        "rows": view.rows,
-        "columns": [column(each) for each in view.columns],
-        "warnings": view.warnings,
-        "owner": view.owner,
-        "created_at": view.created_at,
-    }
 
 
 def resources(view: Resources) -> wire.ResourcesOut:
@@ -153,55 +121,4 @@ def artifact(view: ArtifactView) -> wire.ArtifactOut:
         "bytes": view.bytes,
         "media_type": view.media_type,
         "created_at": view.created_at,
-    }
-
-
-def model(view: ModelView) -> wire.ModelOut:
-    """Return a model version as ``/v1`` says it."""
-    return {
-        "id": view.id,
-        "name": view.name,
-        "version": view.version,
-        "job_id": view.job_id,
-        "task": view.task,
-        "artifact_id": view.artifact_id,
-        "digest": view.digest,
-        "bytes": view.bytes,
-        "dataset_id": view.dataset_id,
-        "signature": view.signature,
-        "metrics": view.metrics,
-        "parity": view.parity,
-        "aliases": view.aliases,
-        "created_at": view.created_at,
-    }
-
-
-def prediction(result: Prediction) -> wire.PredictionOut:
-    """Return a prediction as ``/v1`` says it."""
-    return {"model_id": result.model_id, "rows": result.rows, "warnings": result.warnings}
-
-
-def task(info: TaskInfo) -> wire.TaskOut:
-    """Return a task type as ``/v1`` says it."""
-    return {
-        "name": info.name,
-        "title": info.title,
-        "description": info.description,
-        "params_schema": info.params_schema,
-        "needs_dataset": info.needs_dataset,
-        "resources": resources(info.resources),
-        "plugin": info.plugin,
-    }
-
-
-def plugin(info: PluginInfo) -> wire.PluginOut:
-    """Return a line of the plugin list as ``/v1`` says it."""
-    return {
-        "name": info.name,
-        "distribution": info.distribution,
-        "version": info.version,
-        "status": info.status,
-        "required": info.required,
-        "provides": info.provides,
-        "error": info.error,
     }

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 from aiohttp import hdrs, web
 from pydantic_core import to_json
 
-from trainbox_plugins.native import translate
 from trainbox_plugins.native.config import Config
-from trainbox_plugins.native.wire import EventsQuery
+from trainbox_plugins.native.jobs import translate
+from trainbox_plugins.native.jobs.wire import EventsQuery
 from trainbox_sdk.errors import FieldError, ValidationFailed
 from trainbox_sdk.jobs import JobEvent
 

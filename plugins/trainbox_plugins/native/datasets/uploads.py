@@ -12,8 +12,8 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from trainbox_plugins.native.datasets.wire import UploadQuery
 from trainbox_plugins.native.errors import Malformed, UnsupportedMedia, UploadStalled
-from trainbox_plugins.native.wire import UploadQuery
 from trainbox_sdk.errors import FieldError, ValidationFailed
 
 T = TypeVar("T")

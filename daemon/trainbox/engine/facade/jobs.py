@@ -1,0 +1,136 @@
+"""Jobs, as surfaces see them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from trainbox.engine.facade.rooms import Desk
+from trainbox_sdk.artifacts import (
+    ArtifactFile,
+    ArtifactView,
+)
+from trainbox_sdk.engine import (
+    JobFilter,
+    Page,
+    Principal,
+    Submission,
+)
+from trainbox_sdk.errors import NotFound
+from trainbox_sdk.jobs import JobEvent, JobSpec, JobView
+
+LOG_CHUNK = 64 * 1024
+LOG_POLL_S = 0.25
+
+
+class JobDesk(Desk):
+    """Implements :class:`trainbox_sdk.calls.jobs.JobCalls`."""
+
+    async def submit(
+        self, who: Principal, spec: JobSpec, *, idempotency_key: str | None = None
+    ) -> Submission:
+        """Validate everything, then put the job on disk."""
+        submission = await self._r.intake.submit(who, spec, idempotency_key)
+        self._r.scheduler.wake()
+        return submission
+
+    async def job(self, who: Principal, job_id: str) -> JobView:
+        """Return one job."""
+        return await self._r.access.job(who, job_id)
+
+    async def jobs(self, who: Principal, which: JobFilter) -> Page[JobView]:
+        """List jobs."""
+        self._r.access.require(who, "read")
+        return await self._r.store.jobs.list(which, self._r.access.owner_filter(who))
+
+    async def cancel(self, who: Principal, job_id: str) -> JobView:
+        """Ask for the end of a job."""
+        await self._r.access.job(who, job_id, "cancel")
+        for step in await self._r.store.jobs.request_cancel(job_id, who=who.id) or ():
+            self._r.supervisor.cancel(step.id)
+        self._r.scheduler.wake()
+        return await self._r.access.job(who, job_id)
+
+    async def retry(self, who: Principal, job_id: str) -> JobView:
+        """Run failed, cancelled or interrupted steps again."""
+        await self._r.access.job(who, job_id, "retry")
+        job = await self._r.store.jobs.retry(job_id, who=who.id)
+        self._r.scheduler.wake()
+        return job
+
+    async def events(
+        self, who: Principal, job_id: str | None, *, after: int = 0, follow: bool = True
+    ) -> AsyncIterator[JobEvent]:
+        """Iterate committed events."""
+        if job_id is None:
+            self._r.access.require(who, "admin")
+        else:
+            await self._r.access.job(who, job_id)
+
+        async def ended() -> bool:
+            return not follow or await self._terminal(job_id)
+
+        async for event in self._r.feed.follow(after, job_id, ended):
+            yield event
+
+    async def logs(
+        self, who: Principal, job_id: str, *, offset: int = 0, follow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """Iterate what a job printed, attempt after attempt, as one run of bytes."""
+        position = offset
+        job = await self._r.access.job(who, job_id)
+        while True:
+            ended = not follow or job.state.terminal
+            while chunk := await asyncio.to_thread(_read, self._log_paths(job), position):
+                position += len(chunk)
+                yield chunk
+            if ended:
+                return
+            await asyncio.sleep(LOG_POLL_S)
+            job = await self._r.access.job(who, job_id)
+
+    async def artifacts(self, who: Principal, job_id: str) -> Sequence[ArtifactView]:
+        """List what a job left behind."""
+        await self._r.access.job(who, job_id)
+        return await self._r.store.jobs.artifacts(job_id)
+
+    async def artifact_file(self, who: Principal, artifact_id: str) -> ArtifactFile:
+        """Return an artifact's file."""
+        view = await self._r.store.jobs.artifact(artifact_id)
+        if view is None:
+            raise NotFound(f"no artifact {artifact_id!r}", code="artifact_not_found")
+        await self._r.access.job(who, view.job_id)
+        return ArtifactFile(view, self._r.blobs.path(view.digest))
+
+    async def _terminal(self, job_id: str | None) -> bool:
+        if job_id is None:
+            return False
+        job = await self._r.store.jobs.get(job_id)
+        return job is None or job.state.terminal
+
+    def _log_paths(self, job: JobView) -> list[Path]:
+        """Return the logs in order, up to the first that may still grow.
+
+        What comes behind a growing one has no fixed place yet: steps may run side by side.
+        """
+        attempts = [attempt for step in job.steps for attempt in step.attempts]
+        attempts.sort(key=lambda attempt: attempt.id)  # ids start with their time
+        ended = list(takewhile(lambda attempt: attempt.state.terminal, attempts))
+        return [self._r.files.log(attempt.id) for attempt in attempts[: len(ended) + 1]]
+
+
+def _read(paths: Sequence[Path], position: int) -> bytes:
+    """Return the next bytes at a position in the files' concatenation."""
+    for path in paths:
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            continue
+        if position < size:
+            with path.open("rb") as file:
+                file.seek(position)
+                return file.read(LOG_CHUNK)
+        position -= size
+    return b""

@@ -1,0 +1,48 @@
+"""What the facade delegates to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trainbox.blobs import BlobStore
+from trainbox.engine.access import Access
+from trainbox.engine.events import EventFeed
+from trainbox.engine.intake import Intake
+from trainbox.engine.predict import Predictor
+from trainbox.engine.readiness import ReadinessProbe
+from trainbox.engine.sandboxes import SandboxFiles
+from trainbox.engine.scheduler import Scheduler
+from trainbox.engine.supervisor import Supervisor
+from trainbox.ingest import Ingest
+from trainbox.registry import Registry
+from trainbox.store import Store
+from trainbox_sdk.engine import (
+    PluginInfo,
+)
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What the facade delegates to; built in the composition root."""
+
+    store: Store
+    blobs: BlobStore
+    ingest: Ingest
+    registry: Registry
+    access: Access
+    intake: Intake
+    scheduler: Scheduler
+    supervisor: Supervisor
+    files: SandboxFiles
+    predictor: Predictor
+    feed: EventFeed
+    readiness: ReadinessProbe
+    plugins: Callable[[], Sequence[PluginInfo]]
+
+
+class Desk:
+    """Base of the areas of the facade."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._r = rooms

@@ -1,0 +1,108 @@
+"""What needs plugins and backends and no daemon: building and listing environments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from trainbox.engine.health import Pulse
+from trainbox.plugins import load_plugins, read_manifest
+from trainbox.registry import Registry, build_registry
+from trainbox.settings import Settings
+from trainbox_sdk.backends import SandboxBackend
+from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
+from trainbox_sdk.errors import NotFound, TrainboxError, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+def require_state_dir(path: Path) -> None:
+    """Make the state directory, private to the daemon's user.
+
+    Raises:
+        Unavailable: it cannot be made or written.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Unavailable(
+            f"the state directory {path} cannot be written: {error.strerror}",
+            code="state_dir_unwritable",
+            hint="give TRAINBOX_STATE_DIR a directory that this user owns",
+        ) from error
+
+
+async def open_backends(
+    stack: AsyncExitStack, backends: Mapping[str, SandboxBackend], instance: str
+) -> None:
+    """Open every backend for an instance; they are closed with the stack."""
+    for backend in backends.values():
+        await backend.open(instance)
+        stack.push_async_callback(backend.close)
+
+
+Listed = tuple[Environment, BuiltEnvironment | None]
+
+
+async def build_environments(
+    settings: Settings, names: Sequence[str], backend: str | None, report: BuildProgress
+) -> list[BuiltEnvironment]:
+    """Build environments on a backend; all of them, on the first healthy one, by default.
+
+    Raises:
+        NotFound: unknown environment or backend.
+        TrainboxError: the build failed, with what to do.
+    """
+    async with _workbench(settings) as registry:
+        chosen = await _choose(registry, backend)
+        wanted = [_environment(registry, name) for name in names or registry.environments]
+        return [await chosen.build_environment(one, report) for one in wanted]
+
+
+async def list_environments(
+    settings: Settings,
+) -> list[tuple[Environment, BuiltEnvironment | None]]:
+    """Return every environment with each of its builds; None where there is none."""
+    async with _workbench(settings) as registry:
+        built = []
+        for backend in registry.backends.values():
+            try:
+                built += list(await backend.environments())
+            except TrainboxError as error:
+                log.debug("cannot list", extra={"backend": backend.name, "why": error.message})
+    rows: list[Listed] = []
+    for environment in registry.environments.values():
+        found = [one for one in built if one.digest == environment.digest]
+        rows += [(environment, one) for one in found] or [(environment, None)]
+    return rows
+
+
+@asynccontextmanager
+async def _workbench(settings: Settings) -> AsyncIterator[Registry]:
+    require_state_dir(settings.state_dir)
+    registry = build_registry(load_plugins(read_manifest(settings.plugins_file)))
+    async with AsyncExitStack() as stack:
+        await open_backends(stack, registry.backends, "workbench")
+        yield registry
+
+
+async def _choose(registry: Registry, name: str | None) -> SandboxBackend:
+    wanted = name or await Pulse(registry.backends).first_healthy()
+    if wanted is None or wanted not in registry.backends:
+        known = ", ".join(registry.backends) or "none"
+        raise NotFound(
+            f"no backend {name!r}" if name else "no backend is usable now", hint=f"known: {known}"
+        )
+    return registry.backends[wanted]
+
+
+def _environment(registry: Registry, name: str) -> Environment:
+    if name not in registry.environments:
+        known = ", ".join(registry.environments)
+        raise NotFound(f"no environment {name!r}", hint=f"known: {known}")
+    return registry.environments[name]

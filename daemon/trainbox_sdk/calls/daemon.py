@@ -1,0 +1,62 @@
+"""The daemon itself: tasks, plugins, health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from trainbox_sdk.calls.base import Principal
+from trainbox_sdk.tasks import TaskInfo
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One line of the plugin list.
+
+    Attributes:
+        status: ``loaded``, ``quarantined`` (broken and optional), ``not listed`` (installed, absent
+            from plugins.toml, never imported) or ``missing`` (listed, not installed).
+        provides: what it registered, such as ``task:regression``.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: str
+    required: bool
+    provides: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a health report."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether the daemon can take and run work, check by check."""
+
+    ready: bool
+    checks: tuple[Check, ...] = field(default=())
+
+
+class DaemonCalls(Protocol):
+    """What can be asked of the daemon."""
+
+    def tasks(self) -> Sequence[TaskInfo]:
+        """List task types."""
+
+    def plugins(self) -> Sequence[PluginInfo]:
+        """List plugins, loaded and not."""
+
+    async def readiness(self) -> Readiness:
+        """Look at store, backends and space now."""
+
+    async def environments(self, who: Principal) -> Sequence[Mapping[str, Any]]:
+        """List the environments tasks need, and per backend whether they are built."""
