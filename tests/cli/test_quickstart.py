@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from trainbox import app
+from trainbox import workbench
 from trainbox.cli import child, quickstart
 from trainbox.cli.exits import CliError
 from trainbox_sdk.engine import Check
@@ -179,6 +179,6 @@ def test_without_an_environment_it_says_what_to_list(run, monkeypatch, tmp_path)
     async def nothing(settings, names, backend, report):
         return []
 
-    monkeypatch.setattr(app, "build_environments", nothing)
+    monkeypatch.setattr(workbench, "build_environments", nothing)
     result = run("quickstart", "--state-dir", tmp_path / "qs", code=8)
     assert "tabular" in result.err

@@ -80,6 +80,8 @@ async def closed(state_dir, make):
     return Layout(state_dir), inserted.job
 
 
+HEAD = migrate.BUNDLED.head
+NEXT, AFTER_NEXT = f"{int(HEAD) + 1:04}", f"{int(HEAD) + 2:04}"
 ADD = 'run("ALTER TABLE jobs ADD COLUMN extra TEXT")'
 
 
@@ -91,16 +93,14 @@ async def test_an_older_database_is_backed_up_and_brought_up_to_date(state_dir, 
     with closing(sqlite3.connect(layout.database)) as connection:
         assert connection.execute("SELECT extra FROM jobs").fetchall() == [(job.id,)]
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
-            ("0003",)
+            (AFTER_NEXT,)
         ]
         by = connection.execute("SELECT value FROM meta WHERE key = 'migrated_by'").fetchall()
         assert by == [("9.1",)]
-    assert re.fullmatch(r"trainbox-\d{8}T\d{6}\.\d{6}Z-before-0003\.db", backup.name)
+    assert re.fullmatch(rf"trainbox-\d{{8}}T\d{{6}}\.\d{{6}}Z-before-{AFTER_NEXT}\.db", backup.name)
     with closing(sqlite3.connect(backup)) as connection:
         assert connection.execute("SELECT id FROM jobs").fetchall() == [(job.id,)]
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
-            ("0001",)
-        ]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
     assert objects(backup) == sorted(schema.ddl())
     assert before != layout.database.read_bytes()
     assert migrate.bring_up_to_date(layout, "9.1", release) is None
@@ -121,7 +121,13 @@ async def test_a_newer_schema_is_refused_politely_and_untouched(state_dir, make,
     with pytest.raises(StoreError) as refused:
         await Store.open(state_dir)
     message = str(refused.value)
-    for words in ("0002", "trainbox 9.1", "newer than this one", "schema 0001", "before-0002.db"):
+    for words in (
+        NEXT,
+        "trainbox 9.1",
+        "newer than this one",
+        f"schema {HEAD}",
+        f"before-{NEXT}.db",
+    ):
         assert words in message
     assert layout.database.read_bytes() == before
     assert len(list(layout.backups.iterdir())) == 1
@@ -137,7 +143,7 @@ async def test_a_newer_schema_is_refused_politely_and_untouched(state_dir, make,
 )
 async def test_a_migration_that_fails_changes_nothing(state_dir, make, next_release, second):
     layout, job = await closed(state_dir, make)
-    with pytest.raises(StoreError, match=r"failed(.|\n)*rolled back(.|\n)*before-0003"):
+    with pytest.raises(StoreError, match=rf"failed(.|\n)*rolled back(.|\n)*before-{AFTER_NEXT}"):
         migrate.bring_up_to_date(layout, "9.1", next_release(ADD, second))
     assert objects(layout.database) == sorted(schema.ddl())
     store = await Store.open(state_dir)  # the former release still runs on it
