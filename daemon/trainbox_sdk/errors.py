@@ -38,6 +38,32 @@ class FieldError:
     hint: str = ""
 
 
+@dataclass(frozen=True)
+class DataFault:
+    """One place in uploaded data that cannot be taken.
+
+    Attributes:
+        rule: stable word, such as ``ragged_row``; docs/datasets.md lists them.
+        message: one sentence.
+        hint: how to mend it, empty where there is nothing to add.
+        row: of the data, from 1, the header not counted; None where it is about no row.
+        line: of the text on which the row starts (for an encoding: of the bytes), from 1; None for
+            formats without lines.
+        column: by name; None where it is about a whole row or file.
+        value: what stands there, printable and cut; None where there is nothing to show.
+        file: the name the uploader gave, empty where there was none.
+    """
+
+    rule: str
+    message: str
+    hint: str = ""
+    row: int | None = None
+    line: int | None = None
+    column: str | None = None
+    value: str | None = None
+    file: str = ""
+
+
 class TrainboxError(Exception):
     """Base of every error that reaches a caller.
 
@@ -46,6 +72,7 @@ class TrainboxError(Exception):
         message: one sentence: what and where.
         hint: one sentence: how to fix it.
         errors: details, field by field.
+        faults: for uploaded data: its first 100 faults, in the order of the file.
     """
 
     default_code = "error"
@@ -58,12 +85,14 @@ class TrainboxError(Exception):
         code: str | None = None,
         hint: str = "",
         errors: Sequence[FieldError] = (),
+        faults: Sequence[DataFault] = (),
     ) -> None:
         super().__init__(message)
         self.code = code or self.default_code
         self.message = message
         self.hint = hint
         self.errors = tuple(errors)
+        self.faults = tuple(faults)
 
 
 class ValidationFailed(TrainboxError):
