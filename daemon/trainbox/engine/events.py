@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 
+from trainbox.recorder import NOBODY, Recorder
 from trainbox_sdk.jobs import TERMINAL, JobEvent
 
 RING_SIZE = 2_000
@@ -22,8 +24,9 @@ ReadStore = Callable[[int, str | None, int], Awaitable[list[JobEvent]]]
 class EventFeed:
     """Remembers the newest events and wakes whoever waits for more."""
 
-    def __init__(self, read_store: ReadStore) -> None:
+    def __init__(self, read_store: ReadStore, recorder: Recorder = NOBODY) -> None:
         self._read_store = read_store
+        self._recorder = recorder
         self._ring: deque[JobEvent] = deque(maxlen=RING_SIZE)
         self._more = asyncio.Event()
         self._closed = False
@@ -67,6 +70,17 @@ class EventFeed:
             ended: asked at the start and after every event that ends a job: a retry may have
                 followed it.
         """
+        self._recorder.stream_opened()
+        try:
+            async with aclosing(self._follow(seq, job_id, ended)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._recorder.stream_closed()
+
+    async def _follow(
+        self, seq: int, job_id: str | None, ended: Callable[[], Awaitable[bool]]
+    ) -> AsyncGenerator[JobEvent, None]:
         ask = True
         while True:
             more, closed = self._more, self._closed

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -27,8 +28,10 @@ from trainbox.engine.complaints import (
     resource_errors,
     spec_errors,
 )
+from trainbox.engine.draining import Drain
 from trainbox.engine.health import Pulse, Space
 from trainbox.ids import new_id
+from trainbox.recorder import NOBODY, Recorder
 from trainbox.registry import Registry
 from trainbox.store import Store
 from trainbox.store.records import NewJob
@@ -60,6 +63,8 @@ class Intake:
         default_backend: ``auto`` or a name.
         state_dir: whose free space is watched.
         free_bytes_floor: below it nothing is accepted.
+        drain: closed while an operator empties the daemon.
+        recorder: told how long the write took.
     """
 
     def __init__(
@@ -73,7 +78,11 @@ class Intake:
         default_backend: str,
         state_dir: Path,
         free_bytes_floor: int,
+        drain: Drain | None = None,
+        recorder: Recorder = NOBODY,
     ) -> None:
+        self._drain = drain or Drain()
+        self._recorder = recorder
         self._store = store
         self._catalogue = catalogue
         self._access = access
@@ -96,6 +105,7 @@ class Intake:
             StorageFull: too little space is left.
         """
         self._access.require(who, "submit")
+        self._drain.require_open()
         refuse(spec_errors(spec))
         task = self._task(spec)
         dataset = await self._dataset(who, task, spec)
@@ -128,7 +138,9 @@ class Intake:
             # Only a key's second request is ever compared.
             request_digest=_digest(spec) if idempotency_key is not None else "",
         )
+        began = time.monotonic()
         inserted = await self._store.jobs.insert(new, audit=who.id)
+        self._recorder.submitted(time.monotonic() - began)
         return Submission(inserted.job, inserted.replayed)
 
     # -- one check each -----------------------------------------------------------------------

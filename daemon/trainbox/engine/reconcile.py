@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 
 from trainbox.engine.sandboxes import SandboxFiles
 from trainbox.engine.supervisor import Supervisor
+from trainbox.recorder import NOBODY, Recorder
 from trainbox.store import Store
 from trainbox.store.records import Outcome, StepRecord
 from trainbox_sdk.backends import Observation, SandboxBackend
@@ -36,7 +37,9 @@ class Reconciler:
         backends: Mapping[str, SandboxBackend],
         supervisor: Supervisor,
         files: SandboxFiles,
+        recorder: Recorder = NOBODY,
     ) -> None:
+        self._recorder = recorder
         self._store = store
         self._backends = backends
         self._supervisor = supervisor
@@ -57,7 +60,8 @@ class Reconciler:
         """Adopt every active step without a driver, then reap what nobody owns."""
         for step in await self._store.jobs.active_steps():
             if step.backend in self._backends:
-                self._supervisor.spawn(step, adopted=True)
+                if self._supervisor.spawn(step, adopted=True):
+                    self._recorder.adopted("adopted")
             else:
                 await self._strand(step)
         looked = [await self._reap(backend) for backend in self._backends.values()]
@@ -75,6 +79,7 @@ class Reconciler:
             await self._store.jobs.transition(step, step.state, State.CANCELLED, outcome)
         elif step.id not in self._stranded:
             self._stranded.add(step.id)
+            self._recorder.adopted("stranded")
             text = f"{why}; list its plugin in plugins.toml and restart, or cancel the job"
             log.error("stranded", extra={"step": step.id, "why": why})
             await self._store.jobs.append_event(step.job_id, "warning", {"text": text})
@@ -88,6 +93,7 @@ class Reconciler:
             for look in orphans(seen, wanted):
                 log.warning("orphan removed", extra={"sandbox": look.ref.name})
                 await backend.remove(look.ref)
+                self._recorder.orphan_removed()
         except TrainboxError as error:
             log.warning("cannot look", extra={"backend": backend.name, "why": error.message})
             return False

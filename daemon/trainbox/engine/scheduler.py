@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from trainbox.clock import now
+from trainbox.engine.draining import SENTENCE, Drain
 from trainbox.engine.health import Pulse
 from trainbox.engine.supervisor import Supervisor
 from trainbox.store import Store
@@ -95,7 +96,9 @@ class Scheduler:
         backends: Mapping[str, SandboxBackend],
         supervisor: Supervisor,
         pulse: Pulse,
+        drain: Drain | None = None,
     ) -> None:
+        self._drain = drain or Drain()
         self._store = store
         self._backends = backends
         self._pulse = pulse
@@ -134,6 +137,9 @@ class Scheduler:
         active = await self._store.jobs.active_steps()
         queued = await self._queued()
         if not queued:
+            return
+        if self._drain.draining:
+            await self._explain([Wait(step, "draining", SENTENCE) for step in queued])
             return
         names = {step.backend for step in queued}
         capacities = {name: await self._capacity(name) for name in names if name in self._backends}

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from trainbox import logs
 from trainbox.engine.drive import STOP_S, Driver, Workshop
 from trainbox.store.records import StepRecord
 
@@ -36,8 +37,8 @@ class Supervisor:
         """Have ``call`` called whenever a step has ended and its resources are free."""
         self._slot_free = call
 
-    def spawn(self, step: StepRecord, *, adopted: bool = False) -> None:
-        """Drive a step from where it stands.
+    def spawn(self, step: StepRecord, *, adopted: bool = False) -> bool:
+        """Drive a step from where it stands; return whether a driver was made for it.
 
         An attempt that is driven already is left alone, but hears of a cancellation it missed.
 
@@ -51,15 +52,16 @@ class Supervisor:
         if known is not None:
             if step.cancel_requested:
                 known.cancel.set()
-            return
+            return False
         if self._closed:
-            return
+            return False
         earlier = [self._tasks[a] for a, d in self._drivers.items() if d.step.id == step.id]
         driver = Driver(self._workshop, step, adopted=adopted)
         self._drivers[attempt] = driver
         task = asyncio.create_task(self._run(driver, earlier), name=f"step {step.id}")
         self._tasks[attempt] = task
         task.add_done_callback(lambda _: self._forget(attempt))
+        return True
 
     def cancel(self, step_id: str) -> None:
         """Tell the step's driver that someone asked; the request is on disk already."""
@@ -93,6 +95,7 @@ class Supervisor:
         return self._drivers[attempt].step.state.terminal
 
     async def _run(self, driver: Driver, earlier: list[asyncio.Task[None]]) -> None:
+        logs.bind(job_id=driver.step.job_id, attempt=driver.step.attempt_id or "", request_id="")
         try:
             # An earlier attempt's cleaning up would take this one's scratch with it.
             await driver.drive(earlier)
