@@ -62,10 +62,15 @@ class JobStore:
             ValueError: the steps are no acyclic graph, or a value is not JSON.
         """
         submission = submitting.prepare(new, audit)
-        earlier = await self._writer.write(submission.insert)
-        if earlier is None:
-            return Inserted(submission.view, replayed=False)
-        return Inserted(await self._existing(earlier), replayed=True)
+        stored = await self._writer.write(submission.insert)
+        if stored.job_id is None:
+            return Inserted(submission.view, replayed=False, identical_to=stored.identical_to)
+        return Inserted(
+            await self._existing(stored.job_id),
+            replayed=stored.replayed,
+            reused=stored.reused,
+            identical_to=stored.identical_to,
+        )
 
     async def begin_attempt(
         self, step_id: str, *, deadline_at: datetime | None, environment_ref: str = ""
@@ -127,9 +132,19 @@ class JobStore:
             )
         )
 
-    async def explain_wait(self, step_id: str, code: str, sentence: str) -> None:
-        """Say why a queued step waits: an event and the job's reason, only when it is news."""
-        await self._writer.write(lambda tx: moves.explain_wait(tx, step_id, code, sentence))
+    async def explain_wait(
+        self, step_id: str, code: str, sentence: str, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Say why a queued step waits: an event and the job's reason, only when it is news.
+
+        Args:
+            step_id: the step.
+            code, sentence: the reason.
+            facts: what the event says beside it, such as the job ahead.
+        """
+        await self._writer.write(
+            lambda tx: moves.explain_wait(tx, step_id, code, sentence, facts or {})
+        )
 
     async def request_cancel(self, job_id: str, *, who: str) -> Sequence[StepRecord]:
         """Cancel queued steps now and mark active ones; return the active ones, to be stopped.

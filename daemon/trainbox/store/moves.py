@@ -5,10 +5,12 @@ Everything here runs inside the caller's transaction, on the writer's thread.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from trainbox import states
 from trainbox.ids import new_id
+from trainbox.store import outbox
 from trainbox.store.codec import encodable
 from trainbox.store.records import Outcome, StepRecord
 from trainbox.store.tables import LIVE, AttemptRow
@@ -61,7 +63,8 @@ UPDATE jobs
        progress = MAX(progress, :progress),
        eta_s = CASE WHEN :state = 'running' THEN eta_s END,
        started_at = COALESCE(started_at, CASE WHEN :state = 'running' THEN :now END),
-       finished_at = CASE WHEN :terminal THEN MAX(:now, COALESCE(started_at, created_at)) END
+       finished_at = CASE WHEN :terminal THEN MAX(:now, COALESCE(started_at, created_at)) END,
+       duration_us = CASE WHEN :terminal THEN MAX(:now - started_at, 0) END
  WHERE id = :id
 """
 
@@ -93,7 +96,7 @@ def begin_attempt(
         "finished_at": None,
     }
     tx.insert(AttemptRow, attempt)
-    return announce(tx, require_step(tx, step_id))
+    return announce(tx, require_step(tx, step_id), came_from=State.QUEUED)
 
 
 def move(
@@ -127,9 +130,9 @@ def move(
         if after in RETRIED
         else []
     )
-    moved = announce(tx, require_step(tx, step.id), outcome)
+    moved = announce(tx, require_step(tx, step.id), outcome, came_from=before)
     for step_id in doomed:
-        announce(tx, require_step(tx, step_id))
+        announce(tx, require_step(tx, step_id), came_from=State.QUEUED)
     return moved
 
 
@@ -150,7 +153,7 @@ def cancel(tx: Transaction, job_id: str, who: str) -> list[StepRecord]:
     if marked:
         tx.event(job_id, "message", {"text": f"cancel asked for by {who}", "level": "info"})
     for step_id in queued:
-        announce(tx, require_step(tx, step_id))
+        announce(tx, require_step(tx, step_id), came_from=State.QUEUED)
     return [step_record(row) for row in tx.all(ACTIVE_STEPS_OF_JOB_SQL, {"job_id": job_id})]
 
 
@@ -167,9 +170,10 @@ def retry(tx: Transaction, job_id: str, who: str) -> None:
             f"{job_id} is {state}; only a failed, cancelled or interrupted job is retried",
             code="job_not_retriable",
         )
+    require_kept(tx, job_id)
     tx.audit(who, "job.retry", job_id)
     again = tx.all(
-        "SELECT id FROM steps WHERE job_id = ? AND state <> 'succeeded' ORDER BY position",
+        "SELECT id, state FROM steps WHERE job_id = ? AND state <> 'succeeded' ORDER BY position",
         (job_id,),
     )
     tx.execute(
@@ -180,10 +184,12 @@ def retry(tx: Transaction, job_id: str, who: str) -> None:
     )
     tx.execute("UPDATE jobs SET progress = 0, started_at = NULL WHERE id = ?", (job_id,))
     for row in again:
-        announce(tx, require_step(tx, row["id"]))
+        announce(tx, require_step(tx, row["id"]), came_from=State(row["state"]))
 
 
-def explain_wait(tx: Transaction, step_id: str, code: str, sentence: str) -> None:
+def explain_wait(
+    tx: Transaction, step_id: str, code: str, sentence: str, facts: Mapping[str, Any]
+) -> None:
     """Say why a step still waits; nothing is written when that was already said."""
     if not tx.changed(
         "UPDATE steps SET reason_code = :code, reason = :sentence WHERE id = :id"
@@ -192,13 +198,16 @@ def explain_wait(tx: Transaction, step_id: str, code: str, sentence: str) -> Non
     ):
         return
     step = require_step(tx, step_id)
-    data = {"step": step.plan.name, "reason_code": code, "reason": sentence}
+    data = {**facts, "step": step.plan.name, "reason_code": code, "reason": sentence}
     tx.event(step.job_id, "waiting", data)
     refresh_job(tx, step.job_id)
 
 
-def announce(tx: Transaction, step: StepRecord, outcome: Outcome | None = None) -> StepRecord:
+def announce(
+    tx: Transaction, step: StepRecord, outcome: Outcome | None = None, *, came_from: State
+) -> StepRecord:
     """Bring the job up to date with a step that moved, and append the event of the move."""
+    before = require_job(tx, step.job_id)
     job_state = refresh_job(tx, step.job_id)
     row = tx.one("SELECT reason_code, reason FROM steps WHERE id = ?", (step.id,))
     assert row is not None
@@ -206,12 +215,15 @@ def announce(tx: Transaction, step: StepRecord, outcome: Outcome | None = None) 
         **(outcome.data if outcome else {}),
         "step": step.plan.name,
         "attempt": step.attempt,
+        "from": came_from.value,
         "state": step.state.value,
         "job_state": job_state.value,
         "reason_code": row["reason_code"],
         "reason": row["reason"],
     }
     tx.event(step.job_id, "state", data)
+    if job_state is not before:
+        outbox.tell_of_job(tx, step.job_id)
     return step
 
 
@@ -258,6 +270,20 @@ def require_job(tx: Transaction, job_id: str) -> State:
     if row is None:
         raise NotFound(f"there is no job {job_id}", code="job_not_found")
     return State(row["state"])
+
+
+def require_kept(tx: Transaction, job_id: str) -> None:
+    """Refuse a job whose files were freed.
+
+    Raises:
+        Conflict: it was deleted.
+    """
+    if tx.one("SELECT 1 FROM jobs WHERE id = ? AND deleted_at IS NOT NULL", (job_id,)):
+        raise Conflict(
+            f"{job_id} was deleted; its files are gone",
+            code="job_deleted",
+            hint=f"submit it anew: GET /v1/jobs/{job_id}/reproduce says how",
+        )
 
 
 def _speaking(steps: Iterable[Record]) -> Collection[State]:

@@ -18,6 +18,8 @@ class NewJob:
 
     Attributes:
         request_digest: sha256 of the canonical request; the same key with another digest clashes.
+        identity: the same for jobs that would do the same; empty where that is not known.
+        reuse: answer an identical job instead of storing this one.
     """
 
     id: str
@@ -28,14 +30,23 @@ class NewJob:
     steps: tuple[StepPlan, ...]
     idempotency_key: str | None = None
     request_digest: str = ""
+    identity: str = ""
+    reuse: bool = False
 
 
 @dataclass(frozen=True)
 class Inserted:
-    """The stored job, and whether the key had stored it before."""
+    """The stored job, and whether the key had stored it before.
+
+    Attributes:
+        reused: the job is an identical one of before; nothing was stored.
+        identical_to: an identical job that succeeded or is under way, if there is one.
+    """
 
     job: JobView
     replayed: bool
+    reused: bool = False
+    identical_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,11 @@ class NewArtifact:
 
 @dataclass(frozen=True)
 class NewModel:
-    """A model version to be numbered and inserted with its step's success."""
+    """A model version to be numbered and inserted with its step's success.
+
+    Attributes:
+        facts: what is true now and its directory will tell: JSON-able.
+    """
 
     id: str
     name: str
@@ -115,6 +130,7 @@ class NewModel:
     signature: Mapping[str, Any]
     metrics: Mapping[str, float]
     parity: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from trainbox.ids import new_id
-from trainbox.store import codec
+from trainbox.store import codec, outbox
 from trainbox.store.records import NewJob
 from trainbox.store.tables import JobRow, StepRow
 from trainbox.store.times import moment, now_micros
@@ -19,6 +19,33 @@ from trainbox_sdk.jobs import JobView, State, StepView
 from trainbox_sdk.tasks import StepPlan
 
 INSERT_ONCE = f"{insert_sql(JobRow)} ON CONFLICT (owner, idempotency_key) DO NOTHING"
+
+BY_KEY_SQL = """
+SELECT id, request_digest FROM jobs WHERE owner = :owner AND idempotency_key = :idempotency_key
+"""
+# One that succeeded before one that may yet fail, a newer one before an older.
+IDENTICAL_SQL = """
+SELECT id FROM jobs
+ WHERE identity = :identity AND identity <> '' AND owner = :owner AND deleted_at IS NULL
+   AND state NOT IN ('failed', 'cancelled', 'interrupted')
+   AND (model_id IS NULL OR EXISTS (SELECT 1 FROM models WHERE models.id = jobs.model_id
+                                                           AND models.trashed_at IS NULL))
+ ORDER BY state = 'succeeded' DESC, seq DESC LIMIT 1
+"""
+FORGET_LABELS_SQL = "DELETE FROM job_labels WHERE job_seq = (SELECT seq FROM jobs WHERE id = ?)"
+LABEL_SQL = """
+INSERT INTO job_labels ("key", value, job_seq) SELECT ?, ?, seq FROM jobs WHERE id = ?
+"""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of a submission; ``job_id`` None: it was stored as it is."""
+
+    job_id: str | None = None
+    replayed: bool = False
+    reused: bool = False
+    identical_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,13 +58,18 @@ class Submission:
     steps: Sequence[Mapping[str, Any]]
     view: JobView
 
-    def insert(self, tx: Transaction) -> str | None:
-        """Insert job, steps, event and audit; return the id of an earlier job of the same key.
+    def insert(self, tx: Transaction) -> Stored:
+        """Insert job, steps, event and audit; or find the earlier job that is the answer.
 
         Raises:
             IdempotencyClash: the key came before with another request.
             NotFound: no such dataset.
         """
+        if self.new.reuse:
+            return self._reuse(tx) or self._insert(tx, None)
+        return self._insert(tx, self._identical(tx))
+
+    def _insert(self, tx: Transaction, identical_to: str | None) -> Stored:
         try:
             inserted = tx.changed(INSERT_ONCE, self.job)
         except sqlite3.IntegrityError as error:
@@ -48,20 +80,34 @@ class Submission:
             ) from error
         if not inserted:
             return self._replay(tx)
+        label(tx, self.new.id, self.new.spec.labels)
         for step in self.steps:
             tx.insert(StepRow, step)
         queued = State.QUEUED.value
         state = {"step": None, "attempt": 0, "state": queued, "job_state": queued}
         tx.event(self.new.id, "state", {**state, "reason_code": "", "reason": ""})
         tx.audit(self.new.owner, "job.submit", self.new.id, self.note)
-        return None
+        outbox.tell_of_job(tx, self.new.id)
+        return Stored(identical_to=identical_to)
 
-    def _replay(self, tx: Transaction) -> str:
-        earlier = tx.one(
-            "SELECT id, request_digest FROM jobs"
-            " WHERE owner = :owner AND idempotency_key = :idempotency_key",
-            self.job,
-        )
+    def _identical(self, tx: Transaction) -> str | None:
+        if not self.new.identity:
+            return None
+        found = tx.one(IDENTICAL_SQL, self.job)
+        return str(found["id"]) if found else None
+
+    def _reuse(self, tx: Transaction) -> Stored | None:
+        """Return the identical job; the same key sent again has its own job as ever."""
+        if tx.one(BY_KEY_SQL, self.job) is not None:
+            return self._replay(tx)
+        found = self._identical(tx)
+        if found is None:
+            return None
+        tx.audit(self.new.owner, "job.reuse", found, self.note)
+        return Stored(found, reused=True, identical_to=found)
+
+    def _replay(self, tx: Transaction) -> Stored:
+        earlier = tx.one(BY_KEY_SQL, self.job)
         assert earlier is not None
         if earlier["request_digest"] != self.new.request_digest:
             raise IdempotencyClash(
@@ -69,7 +115,7 @@ class Submission:
                 f" which made {earlier['id']}",
                 hint="send the same request again, or take a new key",
             )
-        return str(earlier["id"])
+        return Stored(str(earlier["id"]), replayed=True)
 
 
 def prepare(new: NewJob, note: str) -> Submission:
@@ -101,6 +147,13 @@ def require_a_graph(steps: Sequence[StepPlan]) -> None:
     TopologicalSorter({step.name: step.after for step in steps}).prepare()
 
 
+def label(tx: Transaction, job_id: str, labels: Mapping[str, str]) -> None:
+    """Make the labels of a job findable, in place of those it had."""
+    tx.execute(FORGET_LABELS_SQL, (job_id,))
+    for key, value in labels.items():
+        tx.execute(LABEL_SQL, (key, value, job_id))
+
+
 def _job_values(new: NewJob, now: int) -> dict[str, Any]:
     spec = new.spec
     return {
@@ -127,6 +180,9 @@ def _job_values(new: NewJob, now: int) -> dict[str, Any]:
         "created_at": now,
         "started_at": None,
         "finished_at": None,
+        "duration_us": None,
+        "identity": new.identity,
+        "deleted_at": None,
     }
 
 

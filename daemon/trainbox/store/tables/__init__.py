@@ -2,9 +2,26 @@
 
 from trainbox.store.tables.base import ACTIVE, LIVE, Row, metadata, quoted
 from trainbox.store.tables.daemon import AuditRow, MetaRow, TokenRow
-from trainbox.store.tables.datasets import DatasetRow
-from trainbox.store.tables.jobs import ArtifactRow, AttemptRow, EventRow, JobRow, StepRow
-from trainbox.store.tables.models import ModelAliasRow, ModelRow
+from trainbox.store.tables.datasets import (
+    DatasetKeyRow,
+    DatasetProfileRow,
+    DatasetRow,
+    UploadRow,
+)
+from trainbox.store.tables.jobs import (
+    ArtifactRow,
+    AttemptRow,
+    EventRow,
+    JobLabelRow,
+    JobRow,
+    StepRow,
+)
+from trainbox.store.tables.models import ModelAliasChangeRow, ModelAliasRow, ModelFileRow, ModelRow
+from trainbox.store.tables.webhooks import (
+    WebhookDeliveryRow,
+    WebhookMessageRow,
+    WebhookRow,
+)
 
 __all__ = [
     "ACTIVE",
@@ -12,15 +29,24 @@ __all__ = [
     "ArtifactRow",
     "AttemptRow",
     "AuditRow",
+    "DatasetKeyRow",
+    "DatasetProfileRow",
     "DatasetRow",
     "EventRow",
+    "JobLabelRow",
     "JobRow",
     "MetaRow",
+    "ModelAliasChangeRow",
     "ModelAliasRow",
+    "ModelFileRow",
     "ModelRow",
     "Row",
     "StepRow",
     "TokenRow",
+    "UploadRow",
+    "WebhookDeliveryRow",
+    "WebhookMessageRow",
+    "WebhookRow",
     "metadata",
     "quoted",
 ]

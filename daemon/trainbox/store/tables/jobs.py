@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
+    Integer,
     UniqueConstraint,
     text,
 )
@@ -25,11 +26,17 @@ from trainbox.store.tables.base import (
 )
 
 
+FINISHED = "finished_at IS NOT NULL"
+TIMED = "duration_us IS NOT NULL"
+"""Jobs that ran and ended."""
+
+
 class JobRow(Row, table=True):
     """A job; ``state``, ``reason``, ``progress`` and the times follow from its steps.
 
     ``spec_resources`` is what was asked for, ``resources`` what it came to. A NULL idempotency key
-    clashes with nothing.
+    clashes with nothing. ``identity`` is the same for jobs that would do the same, empty for those
+    of before it was known; ``deleted_at`` hides a job whose files were freed: its events stay.
     """
 
     __tablename__ = "jobs"
@@ -41,6 +48,18 @@ class JobRow(Row, table=True):
         Index("jobs_by_owner_state", "owner", "state", "seq"),
         Index("jobs_by_task", "task", "seq"),
         Index("jobs_by_dataset", "dataset_id", "seq"),
+        Index("jobs_by_name", "name", "seq"),
+        Index("jobs_by_backend", "backend", "seq"),
+        Index("jobs_by_created", "created_at", "seq"),
+        Index("jobs_by_priority", "priority", "seq"),
+        Index("jobs_by_owner_priority", "owner", "priority", "seq"),
+        Index("jobs_by_finished", "finished_at", "seq", sqlite_where=text(FINISHED)),
+        Index("jobs_by_owner_finished", "owner", "finished_at", "seq", sqlite_where=text(FINISHED)),
+        Index("jobs_by_duration", "duration_us", "seq", sqlite_where=text(TIMED)),
+        Index("jobs_by_owner_duration", "owner", "duration_us", "seq", sqlite_where=text(TIMED)),
+        # Narrow, for text in names: walked from the newest without touching the wide rows.
+        Index("jobs_names", "seq", "owner", "name", "deleted_at"),
+        Index("jobs_by_identity", "identity", "seq", sqlite_where=text("identity <> ''")),
     )
 
     seq: int | None = seq_column()
@@ -67,6 +86,26 @@ class JobRow(Row, table=True):
     created_at: int = integer_column()
     started_at: int | None = integer_column(nullable=True)
     finished_at: int | None = integer_column(nullable=True)
+    duration_us: int | None = integer_column(nullable=True)
+    identity: str = text_column()
+    deleted_at: int | None = integer_column(nullable=True)
+
+
+class JobLabelRow(Row, table=True):
+    """A label as filters look for it; what a job shows is in its own row."""
+
+    __tablename__ = "job_labels"
+    __table_args__ = (
+        Index("job_labels_by_key", "key", "job_seq"),
+        Index("job_labels_by_job", "job_seq"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
+
+    key: str = text_column(primary_key=True)
+    value: str = text_column(primary_key=True)
+    job_seq: int = Field(
+        sa_column=Column(Integer, ForeignKey("jobs.seq"), primary_key=True, autoincrement=False)
+    )
 
 
 class StepRow(Row, table=True):
