@@ -74,12 +74,13 @@ def open_source(data: Any, name: str | None, format: str | None) -> Source:
 
 
 def _path(path: Path, name: str | None, format: str | None) -> Source:
+    known = format or _by_suffix(path)
     try:
         file = path.open("rb")
         size = path.stat().st_size
     except OSError as error:
         raise TrainboxError(f"cannot read {path}: {error.strerror}") from None
-    return Source(file, size, name or _stem(path), format or _by_suffix(path))
+    return Source(file, size, name or _stem(path), known)
 
 
 def _memory(data: bytes, name: str | None, format: str) -> Source:
