@@ -14,8 +14,11 @@ import re
 import secrets
 import shutil
 import stat
+import threading
+import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -28,6 +31,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CHUNK = 1024**2
+IN_FLIGHT_S = 3600.0
+"""After this a published file that nobody settled is taken for abandoned."""
+REMEMBERED = 10_000
+"""Publications from which on old ones are forgotten."""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -45,6 +52,62 @@ class Blob:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A file found in the store.
+
+    Attributes:
+        bytes: its size; what unlinking gives back while no sandbox has a link to it.
+        published_at: microseconds since the epoch, by the file system's clock.
+    """
+
+    digest: str
+    bytes: int
+    published_at: int
+
+
+class Flights:
+    """What was published and has no row yet, or only since a moment ago.
+
+    A purge notes the time, asks the database what is in use, and may then unlink only what was
+    neither published nor settled since: a row that came later is thereby never robbed of its bytes.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lock = threading.Lock()
+        self.clock = clock
+        self._open: defaultdict[str, list[float]] = defaultdict(list)
+        self._seen: dict[str, float] = {}
+
+    def took_off(self, digest: str) -> None:
+        """Note a publication; the caller holds the lock."""
+        if len(self._seen) > REMEMBERED:
+            self._forget_old()
+        self._seen[digest] = self.clock()
+        self._open[digest].append(self._seen[digest])
+
+    def landed(self, digest: str) -> None:
+        """Note that one publication has its row, or is given up."""
+        with self.lock:
+            self._seen[digest] = self.clock()
+            if self._open.get(digest):
+                self._open[digest].pop(0)
+            if not self._open.get(digest):
+                self._open.pop(digest, None)
+
+    def untouched_since(self, digest: str, moment: float) -> bool:
+        """Return whether the file may go; the caller holds the lock."""
+        begun = max(self._open.get(digest, ()), default=None)
+        in_flight = begun is not None and self.clock() - begun < IN_FLIGHT_S
+        return not in_flight and self._seen.get(digest, moment - 1) < moment
+
+    def _forget_old(self) -> None:
+        old = self.clock() - IN_FLIGHT_S
+        self._seen = {digest: at for digest, at in self._seen.items() if at >= old}
+        for digest in [each for each, begun in self._open.items() if max(begun) < old]:
+            del self._open[digest]
+
+
 class BlobStore:
     """The files of one state directory. Making one creates the folders and drops leftovers.
 
@@ -58,6 +121,7 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self._files = root / "sha256"
         self._incoming = root / "incoming"
+        self._flights = Flights()
         with no_room_is_storage_full(root):
             for folder in (self._files, self._incoming):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,7 +144,7 @@ class BlobStore:
                     await in_thread(incoming.write, bytes(buffer))
                     buffer.clear()
             await in_thread(incoming.write, bytes(buffer))
-            return await in_thread(incoming.publish, self._files)
+            return await in_thread(incoming.publish, self._files, self._flights)
         finally:
             incoming.discard()
 
@@ -127,6 +191,33 @@ class BlobStore:
         """Delete the bytes, giving back their room; False where they were absent."""
         return await in_thread(self._remove, self._place(digest))
 
+    def settle(self, digest: str) -> None:
+        """Say that a published file has its row now, or never will; until then it is not purged."""
+        self._flights.landed(digest)
+
+    def moment(self) -> float:
+        """Return now on the clock of :meth:`sweep`."""
+        return self._flights.clock()
+
+    def files(self) -> Iterator[Stored]:
+        """Iterate every file; one that goes meanwhile is left out."""
+        for path in sorted(self._files.glob("[0-9a-f][0-9a-f]/*")):
+            digest = f"sha256:{path.parent.name}{path.name}"
+            if _DIGEST.fullmatch(digest) is None:
+                continue
+            with suppress(FileNotFoundError):
+                facts = path.stat()
+                yield Stored(digest, facts.st_size, facts.st_mtime_ns // 1000)
+
+    async def sweep(self, digest: str, *, untouched_since: float) -> bool:
+        """Delete a file that no row refers to; False where it is absent, or touched since.
+
+        Args:
+            digest: the file.
+            untouched_since: :meth:`moment` from before the rows were looked at.
+        """
+        return await in_thread(self._sweep, digest, untouched_since)
+
     def free_bytes(self) -> int:
         """Return the room left on the file system."""
         return shutil.disk_usage(self._files).free
@@ -153,9 +244,14 @@ class BlobStore:
             while chunk := os.pread(fd, CHUNK, offset):
                 incoming.write(chunk)
                 offset += len(chunk)
-            return incoming.publish(self._files)
+            return incoming.publish(self._files, self._flights)
         finally:
             incoming.discard()
+
+    def _sweep(self, digest: str, moment: float) -> bool:
+        path = self._place(digest)
+        with self._flights.lock:
+            return self._flights.untouched_since(digest, moment) and self._remove(path)
 
     def _remove(self, path: Path) -> bool:
         try:
@@ -188,17 +284,20 @@ class _Incoming:
             while view:
                 view = view[os.write(self._fd, view) :]
 
-    def publish(self, files: Path) -> Blob:
+    def publish(self, files: Path, flights: Flights) -> Blob:
         name = self._hash.hexdigest()
+        digest = f"sha256:{name}"
         shard = files / name[:2]
         with no_room_is_storage_full(files):
             os.fchmod(self._fd, 0o440)
             os.fsync(self._fd)
             _make_directory(shard)
             # Replacing a file of the same name is right too: the fresh bytes are known to be good.
-            self._path.replace(shard / name[2:])
+            with flights.lock:
+                self._path.replace(shard / name[2:])
+                flights.took_off(digest)
             sync_directory(shard)
-        return Blob(f"sha256:{name}", self._bytes)
+        return Blob(digest, self._bytes)
 
     def discard(self) -> None:
         if self._fd >= 0:

@@ -39,14 +39,18 @@ class Column:
 
 @dataclass(frozen=True)
 class DatasetView:
-    """A stored dataset: normalised to Parquet, content-addressed.
+    """One version of a named dataset: normalised to Parquet, content-addressed.
 
     Attributes:
         digest: ``sha256:<hex>`` of the Parquet file.
-        source_format: what was uploaded, ``csv`` or ``parquet``.
+        source_format: what was uploaded: ``csv``, ``jsonl``, ``parquet`` or ``arrow``.
         bytes: size of the Parquet file.
         warnings: what was read in a way that may surprise, such as a column of numbers that a few
             words turned into text.
+        version: counted from 1 for each owner's name; never used twice.
+        source_digest: ``sha256:<hex>`` of what was uploaded; empty where it was not kept.
+        trashed_at: when it was thrown away, None for one in use.
+        purged_at: when its bytes were given up for good; only name, schema and digest remain.
     """
 
     id: str
@@ -59,6 +63,12 @@ class DatasetView:
     owner: str
     created_at: datetime
     warnings: tuple[str, ...] = ()
+    version: int = 1
+    source_digest: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    trashed_at: datetime | None = None
+    purged_at: datetime | None = None
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name, or None."""
@@ -102,6 +112,9 @@ class ModelView:
         metrics: honest hold-out metrics by name.
         parity: the report of the parity check, as the sandbox wrote it.
         aliases: names that point at this version, such as ``champion``.
+        owner: whose it is; a name means nothing without it.
+        trashed_at: when it was thrown away, None for a version in use.
+        purged_at: when its bytes were given up for good.
     """
 
     id: str
@@ -118,6 +131,9 @@ class ModelView:
     parity: Mapping[str, Any]
     aliases: tuple[str, ...]
     created_at: datetime
+    owner: str = ""
+    trashed_at: datetime | None = None
+    purged_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -143,15 +144,16 @@ async def test_the_engine_reads_along_an_index_and_never_past_what_ended(store, 
 
 
 async def test_datasets(store, make):
-    ann = [make.dataset(), make.dataset("other"), make.dataset()]
-    bob = make.dataset(owner="bob")
-    for view in (*ann, bob):
-        assert await store.datasets.insert(view, audit="upload") == view
+    new = [make.dataset(), make.dataset("other"), make.dataset()]
+    ann = [await store.datasets.insert(view, audit="upload") for view in new]
+    assert ann == [*new[:2], replace(new[2], version=2)]
+    bob = await store.datasets.insert(make.dataset(owner="bob"), audit="upload")
     assert [await store.datasets.get(view.id) for view in ann] == ann
     assert await store.datasets.get("ds_none") is None
-    assert await store.datasets.newest("people", "ann") == ann[2]
-    assert await store.datasets.newest("people", None) == bob
-    assert await store.datasets.newest("none", None) is None
+    assert await store.datasets.find("ann", "people") == ann[2]
+    assert await store.datasets.find("ann", "people", 1) == ann[0]
+    assert await store.datasets.find("ann", "people", 3) is None
+    assert await store.datasets.find("bob", "people") == bob
     first = await store.datasets.list(owner="ann", limit=2)
     second = await store.datasets.list(owner="ann", limit=2, after=first.next)
     assert [*first.items, *second.items] == ann[::-1] and second.next is None
@@ -180,11 +182,15 @@ async def test_models_and_aliases(store, make):
     assert await store.models.find("churn", version=2) == two
     assert await store.models.find("churn", version=9) is None
     assert await store.models.find("churn", alias="champion") is None
-    pointed = await store.models.set_alias(one.id, "champion", who="ann")
-    assert pointed.aliases == ("champion",)
-    await store.models.set_alias(other.id, "champion", who="ann")
-    await store.models.set_alias(two.id, "champion", who="ann")
-    await store.models.set_alias(two.id, "best", who="ann")
+
+    async def point(name, alias, version, owner="ann"):
+        return await store.aliases.move(owner, AliasMove(name, alias, version), who=owner)
+
+    await point("churn", "champion", 1)
+    assert (await store.models.get(one.id)).aliases == ("champion",)
+    await point("other", "champion", 1, "bob")
+    await point("churn", "champion", 2)
+    await point("churn", "best", 2)
     assert (await store.models.get(one.id)).aliases == ()
     assert (await store.models.find("churn", alias="champion")).aliases == ("best", "champion")
     assert (await store.models.find("other", alias="champion")).id == other.id
@@ -194,8 +200,9 @@ async def test_models_and_aliases(store, make):
     assert [m.version for m in (*mine.items, *rest.items)] == [3, 2, 1] and rest.next is None
     assert await store.models.owner(other.id) == "bob"
     with pytest.raises(NotFound):
-        await store.models.set_alias("mdl_none", "champion", who="ann")
-    assert (await store.audit.after(0))[-1].note == "churn@best = 2"
+        await point("churn", "champion", 7)
+    last = (await store.audit.after(0))[-1]
+    assert (last.act, last.object, last.note) == ("alias.set", "churn@best", "nothing -> 2")
 
 
 async def test_events_by_job_and_by_place(store, make):

@@ -65,35 +65,77 @@ class Access:
             )
         return job
 
-    async def find_dataset(self, who: Principal, reference: str) -> DatasetView | None:
-        """Return a dataset by id, or the newest of that name, or None."""
+    async def find_dataset(
+        self, who: Principal, reference: str, action: str = "read"
+    ) -> DatasetView | None:
+        """Return a dataset by id, ``name`` (its newest version) or ``name:version``, or None.
+
+        A name is one of the caller's own, also for an admin. One in the trash has an id alone.
+        """
         found = await self._store.datasets.get(reference)
         if found is None:
-            found = await self._store.datasets.newest(reference, self.owner_filter(who))
-        return found if found is not None and self.may(who, "read", found.owner) else None
+            found = await self._named_dataset(who.id, reference)
+        return found if found is not None and self.may(who, action, found.owner) else None
 
-    async def model(self, who: Principal, reference: str) -> ModelView:
-        """Return a model by id, ``name``, ``name:version`` or ``name@alias``.
+    async def dataset(self, who: Principal, reference: str, action: str = "read") -> DatasetView:
+        """Return a dataset as :meth:`find_dataset` does, also from the trash.
 
         Raises:
             NotFound: absent, or not theirs.
         """
-        found = await self._store.models.get(reference) or await self._named(reference)
-        if found is not None:
-            owner = await self._store.models.owner(found.id)
-            if owner is not None and self.may(who, "read", owner):
+        found = await self.find_dataset(who, reference, action)
+        if found is None:
+            raise NotFound(
+                f"no dataset {reference!r}",
+                code="dataset_not_found",
+                hint="list yours with GET /v1/datasets; refer by id, name or name:version",
+            )
+        return found
+
+    async def _named_dataset(self, owner: str, reference: str) -> DatasetView | None:
+        name, colon, version = reference.rpartition(":")
+        if colon and version.isascii() and version.isdigit() and len(version) <= MAX_DIGITS:
+            found = await self._store.datasets.find(owner, name, int(version))
+            return found if found is None or found.trashed_at is None else None
+        return await self._store.datasets.find(owner, reference)
+
+    async def model(
+        self, who: Principal, reference: str, action: str = "read", *, trashed: bool = False
+    ) -> ModelView:
+        """Return a model by id, ``name``, ``name:version`` or ``name@alias``.
+
+        A name is one of the caller's own, also for an admin, who refers to others' by id.
+
+        Args:
+            who: the caller.
+            reference: which.
+            action: what they want to do with it.
+            trashed: whether one in the trash will do; it has an id alone.
+
+        Raises:
+            NotFound: absent, not theirs, or in the trash.
+        """
+        found = await self._store.models.get(reference) or await self._named(who.id, reference)
+        if found is not None and self.may(who, action, found.owner):
+            if trashed or found.trashed_at is None:
                 return found
+            raise NotFound(
+                f"model {reference!r} is in the trash",
+                code="model_trashed",
+                hint=f"restore it with POST /v1/models/{found.id}/restore",
+            )
         raise NotFound(
             f"no model {reference!r}",
             code="model_not_found",
             hint="list yours with GET /v1/models; refer by id, name, name:version or name@alias",
         )
 
-    async def _named(self, reference: str) -> ModelView | None:
+    async def _named(self, owner: str, reference: str) -> ModelView | None:
+        find = self._store.models.find
         name, at, alias = reference.rpartition("@")
         if at:
-            return await self._store.models.find(name, version=None, alias=alias)
+            return await find(name, alias=alias, owner=owner)
         name, colon, version = reference.rpartition(":")
         if colon and version.isascii() and version.isdigit() and len(version) <= MAX_DIGITS:
-            return await self._store.models.find(name, version=int(version), alias=None)
-        return await self._store.models.find(reference, version=None, alias=None)
+            return await find(name, int(version), owner=owner)
+        return await find(reference, owner=owner)

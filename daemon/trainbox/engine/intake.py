@@ -167,15 +167,11 @@ class Intake:
             return None
         dataset = await self._access.find_dataset(who, spec.dataset_id)
         if dataset is None:
-            raise failed(
-                [
-                    FieldError(
-                        ("dataset",),
-                        f"no dataset {spec.dataset_id!r}",
-                        "list yours with GET /v1/datasets",
-                    )
-                ]
-            )
+            problem = f"no dataset {spec.dataset_id!r}", "list yours with GET /v1/datasets"
+            raise failed([FieldError(("dataset",), *problem)])
+        if dataset.trashed_at is not None:
+            hint = f"restore it with POST /v1/datasets/{dataset.id}/restore"
+            raise failed([FieldError(("dataset",), f"dataset {dataset.id} is in the trash", hint)])
         return dataset
 
     async def _backend(self, spec: JobSpec) -> str:

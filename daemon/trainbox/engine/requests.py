@@ -113,6 +113,12 @@ class Requests:
         dataset = await self._store.datasets.get(step.dataset_id)
         if dataset is None:
             raise NotFound(f"dataset {step.dataset_id} of this job is gone")
+        if dataset.purged_at is not None:
+            raise NotFound(
+                f"the bytes of dataset {dataset.id} ({dataset.name}) were purged",
+                code="dataset_purged",
+                hint="upload the data again and submit a new job",
+            )
         facts: dict[str, object] = {
             "dataset_id": dataset.id,
             "dataset_name": dataset.name,

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainbox.durable import write_durably
+from trainbox.recorder import NOBODY, Recorder
+from trainbox.store.aliases import AliasStore
 from trainbox.store.audit import AuditStore
 from trainbox.store.backup import back_up
 from trainbox.store.connections import open_writer
@@ -22,8 +24,11 @@ from trainbox.store.locking import DirectoryLock
 from trainbox.store.models import ModelStore
 from trainbox.store.opening import begin_use, prepare_database, prepare_directory
 from trainbox.store.reader import Reader
+from trainbox.store.statistics import StatisticsStore
 from trainbox.store.times import now_micros
 from trainbox.store.tokens import TokenStore
+from trainbox.store.trash import TrashStore
+from trainbox.store.uploads import UploadStore
 from trainbox.store.writer import Listener, Writer
 from trainbox_sdk.jobs import JobEvent
 
@@ -44,7 +49,13 @@ class Store:
             daemon ends, and its restart looks at what the disk really holds.
     """
 
-    def __init__(self, layout: Layout, lock: DirectoryLock, instance: str) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        lock: DirectoryLock,
+        instance: str,
+        recorder: Recorder = NOBODY,
+    ) -> None:
         self.instance = instance
         self._layout = layout
         self._lock = lock
@@ -57,16 +68,21 @@ class Store:
             layout.sidecars()[0],
             committed=self._publish,
             broke=lambda _: self._broke.set(),
+            recorder=recorder,
         )
         self.jobs = JobStore(self._writer, self._reader)
         self.events = EventStore(self._reader)
         self.datasets = DatasetStore(self._writer, self._reader)
+        self.uploads = UploadStore(self._writer, self._reader)
+        self.trash = TrashStore(self._writer)
         self.models = ModelStore(self._writer, self._reader)
+        self.aliases = AliasStore(self._writer, self._reader)
         self.tokens = TokenStore(self._writer, self._reader)
-        self.audit = AuditStore(self._writer, self._reader)
+        self.audit = AuditStore(self._writer, self._reader, layout.anchors)
+        self.statistics = StatisticsStore(self._reader, layout)
 
     @classmethod
-    async def open(cls, state_dir: Path) -> Store:
+    async def open(cls, state_dir: Path, recorder: Recorder = NOBODY) -> Store:
         """Open a state directory, making it and its database if it never had one.
 
         Raises:
@@ -78,7 +94,7 @@ class Store:
         try:
             instance = await asyncio.to_thread(prepare_database, layout)
             begin_use(layout)
-            store = cls._start(layout, lock, instance)
+            store = cls._start(layout, lock, instance, recorder)
         except BaseException:
             lock.release()
             raise
@@ -90,9 +106,11 @@ class Store:
         return store
 
     @classmethod
-    def _start(cls, layout: Layout, lock: DirectoryLock, instance: str) -> Store:
+    def _start(
+        cls, layout: Layout, lock: DirectoryLock, instance: str, recorder: Recorder
+    ) -> Store:
         try:
-            return cls(layout, lock, instance)
+            return cls(layout, lock, instance, recorder)
         except sqlite3.Error as error:
             raise StoreError(
                 layout.database, f"the database cannot be opened: {error}", layout.way_back()

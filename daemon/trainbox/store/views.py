@@ -109,6 +109,8 @@ def job_view(job: JobRow, steps: Sequence[StepRow], attempts: Sequence[AttemptRo
         steps=tuple(
             step_view(step, [a for a in attempts if a.step_id == step.id]) for step in steps
         ),
+        duration_s=None if job.duration_us is None else job.duration_us / 1e6,
+        deleted_at=moment(job.deleted_at),
     )
 
 
@@ -162,6 +164,12 @@ def dataset_view(row: DatasetRow) -> DatasetView:
         warnings=tuple(codec.load(row.warnings)),
         owner=row.owner,
         created_at=moment(row.created_at),
+        version=row.version,
+        source_digest=row.source_digest,
+        description=row.description,
+        labels=codec.load(row.labels),
+        trashed_at=moment(row.trashed_at),
+        purged_at=moment(row.purged_at),
     )
 
 
@@ -198,4 +206,7 @@ def model_view(row: ModelRow, aliases: Sequence[str]) -> ModelView:
         parity=codec.load(row.parity),
         aliases=tuple(aliases),
         created_at=moment(row.created_at),
+        owner=row.owner,
+        trashed_at=moment(row.trashed_at),
+        purged_at=moment(row.purged_at),
     )
