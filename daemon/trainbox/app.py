@@ -12,32 +12,39 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trainbox import logs
+from trainbox import __version__, logs
 from trainbox.blobs import BlobStore, no_room_is_storage_full
-from trainbox.durable import write_durably
 from trainbox.engine.access import Access
+from trainbox.engine.artifact_directory.directories import Directories
 from trainbox.engine.builds import Builds
+from trainbox.engine.draining import Drain
 from trainbox.engine.drive import Workshop
 from trainbox.engine.events import EventFeed
 from trainbox.engine.facade import EngineFacade, Rooms
 from trainbox.engine.health import Pulse
+from trainbox.engine.heartbeat import Heartbeat
 from trainbox.engine.intake import Intake
 from trainbox.engine.predict import Predictor
+from trainbox.engine.promotions import Promotions
 from trainbox.engine.readiness import ReadinessProbe
 from trainbox.engine.reconcile import Reconciler
 from trainbox.engine.sandboxes import SandboxFiles
 from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.staging import CodeStage
 from trainbox.engine.supervisor import Supervisor
+from trainbox.engine.timed_backend import TimedBackend
+from trainbox.engine.tokens import TokenRoom, first_token
 from trainbox.http.application import build_app, start_draining
 from trainbox.http.config import HttpConfig
 from trainbox.http.listener import listening
 from trainbox.ingest import Ingest, IngestLimits
+from trainbox.metrics import Metrics
+from trainbox.operation import count_transitions, gauges, make_heartbeat, reload_on_hangup
 from trainbox.plugins import Loaded, load_plugins, read_manifest
 from trainbox.registry import Registry, build_registry
-from trainbox.service_manager import notify
+from trainbox.service_manager import notify, notify_status, take_sockets
 from trainbox.settings import Settings
 from trainbox.store import Store
 from trainbox.workbench import open_backends, require_state_dir
@@ -45,8 +52,6 @@ from trainbox_sdk.errors import Unavailable
 from trainbox_sdk.jobs import JobEvent
 
 log = logging.getLogger(__name__)
-
-FIRST_TOKEN_SCOPES = ("admin", "submit", "read", "predict")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class House:
     reconciler: Reconciler
     feed: EventFeed
     pulse: Pulse
+    metrics: Metrics
+    heartbeat: Heartbeat
 
 
 @asynccontextmanager
@@ -74,16 +81,25 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     """
     require_state_dir(settings.state_dir)
     async with AsyncExitStack() as stack:
-        store = await Store.open(settings.state_dir)
+        drain, metrics = Drain(), Metrics(__version__)
+        store = await Store.open(settings.state_dir, metrics)
         stack.push_async_callback(store.close)
+        metrics.look_with(gauges(store, settings.state_dir, drain))
         plugins = load_plugins(read_manifest(settings.plugins_file))
-        registry = build_registry(plugins)
+        registry = _timed(build_registry(plugins), metrics)
         plugins.notify_daemon_state("starting")
         await open_backends(stack, registry.backends, store.instance)
-        house = await _furnish(stack, settings, store, registry, plugins)
+        house = await _furnish(
+            stack, settings, store, registry, plugins, metrics=metrics, drain=drain
+        )
         await _first_token(settings, store)
         await house.reconciler.look()
         yield house
+
+
+def _timed(registry: Registry, metrics: Metrics) -> Registry:
+    backends = {name: TimedBackend(each, metrics) for name, each in registry.backends.items()}
+    return replace(registry, backends=backends)
 
 
 async def _furnish(
@@ -92,6 +108,9 @@ async def _furnish(
     store: Store,
     registry: Registry,
     plugins: Loaded,
+    *,
+    metrics: Metrics,
+    drain: Drain,
 ) -> House:
     state_dir = settings.state_dir
     blobs = BlobStore(state_dir / "blobs")
@@ -99,7 +118,8 @@ async def _furnish(
     code = state_dir / "code"
     code.mkdir(exist_ok=True)
     pulse = Pulse(registry.backends)
-    feed = _connect_feed(stack, store, plugins)
+    feed = _connect_feed(stack, store, plugins, metrics)
+    heartbeat = make_heartbeat(store, metrics)
     access = Access(store, plugins.authorize)
     workshop = Workshop(
         store=store,
@@ -112,7 +132,7 @@ async def _furnish(
         grace_s=settings.grace_s,
     )
     supervisor = Supervisor(workshop)
-    scheduler = Scheduler(store, registry.backends, supervisor, pulse)
+    scheduler = Scheduler(store, registry.backends, supervisor, pulse, drain)
     supervisor.on_slot_free(scheduler.wake)
     stack.push_async_callback(supervisor.close)
     predictor = Predictor(
@@ -128,6 +148,7 @@ async def _furnish(
         ingest=Ingest(blobs, _ingest_limits(settings), state_dir / "tmp"),
         registry=registry,
         access=access,
+        tokens=TokenRoom(store, access),
         intake=Intake(
             store,
             registry,
@@ -137,16 +158,29 @@ async def _furnish(
             default_backend=settings.backend,
             state_dir=state_dir,
             free_bytes_floor=settings.free_bytes_floor,
+            drain=drain,
+            recorder=metrics,
         ),
         scheduler=scheduler,
         supervisor=supervisor,
         files=files,
         predictor=predictor,
+        promotions=Promotions(store, blobs, predictor),
+        directories=Directories(store, blobs, predictor),
         feed=feed,
-        readiness=ReadinessProbe(store, registry, pulse, state_dir, settings.free_bytes_floor),
+        readiness=ReadinessProbe(
+            store,
+            registry,
+            pulse,
+            state_dir,
+            settings.free_bytes_floor,
+            heartbeat=heartbeat,
+            drain=drain,
+        ),
+        drain=drain,
         plugins=plugins.infos,
     )
-    reconciler = Reconciler(store, registry.backends, supervisor, files)
+    reconciler = Reconciler(store, registry.backends, supervisor, files, metrics)
     return House(
         settings,
         store,
@@ -158,14 +192,19 @@ async def _furnish(
         reconciler,
         feed,
         pulse,
+        metrics,
+        heartbeat,
     )
 
 
-def _connect_feed(stack: AsyncExitStack, store: Store, plugins: Loaded) -> EventFeed:
+def _connect_feed(
+    stack: AsyncExitStack, store: Store, plugins: Loaded, metrics: Metrics
+) -> EventFeed:
     async def read(after: int, job_id: str | None, limit: int) -> list[JobEvent]:
         return await store.events.after(after, job_id=job_id, limit=limit)
 
-    feed = EventFeed(read)
+    feed = EventFeed(read, metrics)
+    stack.callback(store.subscribe(count_transitions(metrics)))
 
     def hear(events: Sequence[JobEvent]) -> None:
         feed.publish(events)
@@ -186,12 +225,9 @@ def _ingest_limits(settings: Settings) -> IngestLimits:
 
 
 async def _first_token(settings: Settings, store: Store) -> None:
-    """Write the first token for the local CLI; a daemon that has tokens keeps them."""
-    if await store.tokens.count() > 0 and settings.token_file.exists():
-        return
-    _, token = await store.tokens.create("local", FIRST_TOKEN_SCOPES, who="daemon")
+    """Adopt the service's credential, or write the first token for the local command line."""
     with no_room_is_storage_full(settings.state_dir):
-        write_durably(settings.token_file, token + "\n")
+        await first_token(store, settings.token_file, settings.token_credential)
 
 
 async def run(settings: Settings, ready: Callable[[str], None]) -> None:
@@ -205,19 +241,32 @@ async def run(settings: Settings, ready: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    config = HttpConfig(allowed_hosts=frozenset(settings.allowed_hosts))
+    reload_on_hangup(lambda: Settings().log_level)
+    handed = [each.socket for each in take_sockets()]
+    config = HttpConfig(
+        allowed_hosts=frozenset(settings.allowed_hosts),
+        access_log=settings.access_log,
+        metrics_public=settings.metrics_public,
+    )
+    notify_status("looking for work left running")
     async with open_house(settings) as house:
-        app = build_app(house.engine, tuple(house.registry.surfaces.values()), config)
+        surfaces = tuple(house.registry.surfaces.values())
+        app = build_app(house.engine, surfaces, config, house.metrics)
         async with (
-            listening(app, settings.host, settings.port, config) as url,
+            listening(app, settings.host, settings.port, config, handed) as url,
             _loops(house, stop),
         ):
             house.plugins.notify_daemon_state("ready")
             notify("READY=1")
+            notify_status(f"answers at {url}")
             ready(url)
             await stop.wait()
             notify("STOPPING=1")
+            notify_status("stopping; sandboxes run on")
             log.info("stopping")
+            for sock in handed:
+                # Whoever connects from here on waits in the socket for the next daemon.
+                loop.remove_reader(sock)
             start_draining(app)
             house.plugins.notify_daemon_state("stopping")
             house.feed.close()
@@ -232,6 +281,7 @@ async def _loops(house: House, stop: asyncio.Event) -> AsyncIterator[None]:
         asyncio.create_task(house.scheduler.run(), name="scheduler"),
         asyncio.create_task(house.reconciler.run(house.settings.reconcile_s), name="reconcile"),
         asyncio.create_task(_until_broken(house.store), name="store guard"),
+        asyncio.create_task(house.heartbeat.run(), name="heartbeat"),
     ]
     for task in tasks:
         task.add_done_callback(lambda done: _report(done, stop))

@@ -64,14 +64,13 @@ class Metrics(Recorder):
 
     Args:
         version: of the daemon, for ``trainbox_build_info``.
-        look: reads the gauges; called at most every :data:`GAUGES_FRESH_S` seconds.
     """
 
-    def __init__(self, version: str, look: Callable[[], Awaitable[Gauges]]) -> None:
+    def __init__(self, version: str) -> None:
         # One more series per counter and histogram that nobody here reads; a switch of the library.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._look = look
+        self._look: Callable[[], Awaitable[Gauges]] = _nothing_yet
         self._gauges = _GaugeCollector()
         self._looked_at = float("-inf")
         self._registry.register(self._gauges)
@@ -81,6 +80,10 @@ class Metrics(Recorder):
         self._of_jobs()
         self._of_work()
         self._of_http()
+
+    def look_with(self, look: Callable[[], Awaitable[Gauges]]) -> None:
+        """Have the gauges read with ``look``, at most every :data:`GAUGES_FRESH_S` seconds."""
+        self._look = look
 
     async def render(self) -> bytes:
         """Return every metric in the text format of Prometheus.
@@ -226,6 +229,10 @@ class Metrics(Recorder):
         return Histogram(
             f"trainbox_{name}", text, labels, buckets=tuple(buckets), registry=self._registry
         )
+
+
+async def _nothing_yet() -> Gauges:
+    return Gauges()
 
 
 class _GaugeCollector(Collector):

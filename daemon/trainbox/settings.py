@@ -105,6 +105,10 @@ class Settings(BaseSettings):
         512 * MIB, description="Below this much free space no job is accepted."
     )
     log_level: LogLevel = Field("INFO", description="Level of the daemon's own log.")
+    access_log: bool = Field(True, description="Whether each request leaves a line in the log.")
+    metrics_public: bool = Field(
+        False, description="Whether /metrics answers other machines without a token."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -127,3 +131,9 @@ class Settings(BaseSettings):
     def token_file(self) -> Path:
         """Where the first token is written for the local CLI, mode 0600."""
         return self.state_dir / "token"
+
+    @property
+    def token_credential(self) -> Path | None:
+        """Secret that the service manager hands in with ``LoadCredential=token:…``."""
+        given = os.environ.get("CREDENTIALS_DIRECTORY")
+        return Path(given) / "token" if given else None

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainbox.engine.draining import SENTENCE, Drain
 from trainbox.engine.health import Pulse
+from trainbox.engine.heartbeat import Heartbeat
 from trainbox.registry import Registry
 from trainbox.store import Store
 from trainbox_sdk.engine import Check
@@ -16,12 +18,22 @@ from trainbox_sdk.errors import TrainboxError
 
 
 class ReadinessProbe:
-    """Answers readiness: the store writes, a backend answers, there is room."""
+    """Answers readiness: the store writes, a backend answers, there is room, work is taken."""
 
     def __init__(
-        self, store: Store, registry: Registry, pulse: Pulse, state_dir: Path, floor: int
+        self,
+        store: Store,
+        registry: Registry,
+        pulse: Pulse,
+        state_dir: Path,
+        floor: int,
+        *,
+        heartbeat: Heartbeat,
+        drain: Drain,
     ) -> None:
         self._store = store
+        self._heartbeat = heartbeat
+        self._drain = drain
         self._registry = registry
         self._pulse = pulse
         self._state_dir = state_dir
@@ -29,7 +41,12 @@ class ReadinessProbe:
 
     async def checks(self) -> tuple[Check, ...]:
         """Return one line per check; the daemon is ready when all are fine."""
-        return (await self._store_check(), await self._backend_check(), self._space_check())
+        return (
+            await self._store_check(),
+            await self._backend_check(),
+            self._space_check(),
+            self._accepting_check(),
+        )
 
     async def environments(self) -> list[Mapping[str, Any]]:
         """Return each registered environment and, per backend, its build if there is one."""
@@ -62,8 +79,14 @@ class ReadinessProbe:
             return ()
 
     async def _store_check(self) -> Check:
+        if self._store.broken:
+            return Check("store", ok=False, detail=self._store.broken)
+        ago_s = self._heartbeat.wrote_ago_s()
+        if ago_s is not None:
+            # Whoever asks costs no write: anyone may ask, and as often as they like.
+            return Check("store", ok=True, detail=f"wrote durably {ago_s:.1f} s ago")
         try:
-            await self._store.ping()
+            await self._heartbeat.beat()
         except TrainboxError as error:
             return Check("store", ok=False, detail=error.message)
         return Check("store", ok=True, detail="wrote durably")
@@ -77,3 +100,8 @@ class ReadinessProbe:
     def _space_check(self) -> Check:
         free = shutil.disk_usage(self._state_dir).free
         return Check("space", ok=free >= self._floor, detail=f"{free} bytes free")
+
+    def _accepting_check(self) -> Check:
+        if self._drain.draining:
+            return Check("accepting", ok=False, detail=SENTENCE)
+        return Check("accepting", ok=True, detail="takes new work")

@@ -22,6 +22,8 @@ class HttpConfig:
         stop_grace_s: seconds running handlers get when the listener closes.
         retry_after_s: what ``Retry-After`` says while draining.
         max_header_bytes: longest request line and longest single header.
+        access_log: whether each request leaves a line in the log.
+        metrics_public: whether ``/metrics`` answers callers of other machines without a token.
     """
 
     allowed_hosts: frozenset[str] = frozenset()
@@ -31,6 +33,8 @@ class HttpConfig:
     stop_grace_s: float = 5.0
     retry_after_s: int = 5
     max_header_bytes: int = 8190
+    access_log: bool = True
+    metrics_public: bool = False
 
     @property
     def hosts(self) -> frozenset[str]:

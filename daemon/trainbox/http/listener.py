@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -14,7 +15,11 @@ from trainbox_sdk.errors import Unavailable
 
 @asynccontextmanager
 async def listening(
-    app: web.Application, host: str, port: int, config: HttpConfig
+    app: web.Application,
+    host: str,
+    port: int,
+    config: HttpConfig,
+    handed: Sequence[socket.socket] = (),
 ) -> AsyncIterator[str]:
     """Serve the application while the context is open; yields its base URL.
 
@@ -26,6 +31,8 @@ async def listening(
         host: address or name to bind.
         port: TCP port; 0 picks a free one.
         config: limits.
+        handed: sockets that a service manager listens on already; with any, ``host`` and ``port``
+            are not used.
 
     Raises:
         Unavailable: the address is taken or not ours to take.
@@ -42,7 +49,10 @@ async def listening(
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            for sock in handed:
+                await web.SockSite(runner, sock).start()
+            if not handed:
+                await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise _cannot_listen(error, host, port) from error
         yield _url(runner.addresses[0])
@@ -51,6 +61,8 @@ async def listening(
 
 
 def _url(address: tuple[str, int] | tuple[str, int, int, int] | str) -> str:
+    if isinstance(address, str):
+        return f"unix:{address}"
     host, port = address[0], address[1]
     return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -10,8 +11,13 @@ from aiohttp import web
 
 @dataclass
 class Drain:
-    """Whether the daemon is stopping, and the open streams that have to end with it."""
+    """Whether the daemon is stopping, and the open streams that have to end with it.
 
+    Attributes:
+        told: hears why a stream was cut.
+    """
+
+    told: Callable[[str], None] | None = None
     draining: bool = False
     streams: set[asyncio.Task[object]] = field(default_factory=set)
 
@@ -24,6 +30,8 @@ class Drain:
         """End every open stream; clients come back with ``Last-Event-ID``."""
         for task in tuple(self.streams):
             task.cancel()
+            if self.told is not None:
+                self.told("stopping")
 
 
 DRAIN = web.AppKey("drain", Drain)

@@ -6,8 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import func
-from sqlmodel import col, select
+from sqlalchemy import func, text
+from sqlmodel import select
 
 from trainbox.store.layout import Layout
 from trainbox.store.reader import Reader
@@ -15,6 +15,7 @@ from trainbox.store.tables import JobRow, StepRow
 from trainbox.store.times import now_micros
 
 MICROS = 1_000_000
+WAITING = text("state = 'queued'")  # to the letter: else SQLite does not use the partial index
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,21 @@ class StatisticsStore:
         async with self._reader.session() as session:
             counted = await session.exec(select(JobRow.state, func.count()).group_by(JobRow.state))
             jobs = {str(state): int(number) for state, number in counted.all()}
-            waiting = select(func.min(StepRow.queued_at)).where(col(StepRow.state) == "queued")
+            waiting = select(func.min(StepRow.queued_at)).where(WAITING)
             oldest = (await session.exec(waiting)).one()
         age_s = max(0.0, (now_micros() - oldest) / MICROS) if oldest is not None else 0.0
         wal_bytes, backup_age_s = await asyncio.to_thread(self._files)
         return Statistics(jobs, age_s, wal_bytes, backup_age_s)
+
+    async def queued_steps(self) -> int:
+        """Return how many steps wait.
+
+        Raises:
+            Unavailable: the database cannot be read.
+        """
+        number = select(func.count()).where(WAITING)
+        async with self._reader.session() as session:
+            return int((await session.exec(number)).one())
 
     def _files(self) -> tuple[int, float | None]:
         wal = self._layout.sidecars()[0]

@@ -46,6 +46,20 @@ class Readiness:
     checks: tuple[Check, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class DrainState:
+    """Whether new work is taken, and what is still there to end.
+
+    Attributes:
+        running: steps that hold a sandbox or are about to.
+        queued: steps that wait and will not start while draining.
+    """
+
+    draining: bool
+    running: int
+    queued: int
+
+
 class DaemonCalls(Protocol):
     """What can be asked of the daemon."""
 
@@ -60,3 +74,20 @@ class DaemonCalls(Protocol):
 
     async def environments(self, who: Principal) -> Sequence[Mapping[str, Any]]:
         """List the environments tasks need, and per backend whether they are built."""
+
+    async def drain_state(self, who: Principal) -> DrainState:
+        """Say whether new work is taken, and how much is there."""
+
+    async def drain(self, who: Principal) -> DrainState:
+        """Take no new job and start none that wait; what runs, runs on. Until undone or restart.
+
+        Raises:
+            Forbidden: needs ``admin``.
+        """
+
+    async def undrain(self, who: Principal) -> DrainState:
+        """Take and start work again.
+
+        Raises:
+            Forbidden: needs ``admin``.
+        """

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 from trainbox.blobs import BlobStore
 from trainbox.engine.access import Access
+from trainbox.engine.artifact_directory.directories import Directories
+from trainbox.engine.draining import Drain
 from trainbox.engine.events import EventFeed
 from trainbox.engine.intake import Intake
 from trainbox.engine.predict import Predictor
+from trainbox.engine.promotions import Promotions
 from trainbox.engine.readiness import ReadinessProbe
 from trainbox.engine.sandboxes import SandboxFiles
 from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.supervisor import Supervisor
+from trainbox.engine.tokens import TokenRoom
 from trainbox.ingest import Ingest
 from trainbox.registry import Registry
 from trainbox.store import Store
@@ -31,13 +35,17 @@ class Rooms:
     ingest: Ingest
     registry: Registry
     access: Access
+    tokens: TokenRoom
     intake: Intake
     scheduler: Scheduler
     supervisor: Supervisor
     files: SandboxFiles
     predictor: Predictor
+    promotions: Promotions
+    directories: Directories
     feed: EventFeed
     readiness: ReadinessProbe
+    drain: Drain
     plugins: Callable[[], Sequence[PluginInfo]]
 
 
