@@ -52,6 +52,20 @@ class Header:
 
 
 @dataclass(frozen=True)
+class SecurityScheme:
+    """How a caller of a surface shows who it is.
+
+    Attributes:
+        name: key in the document, unique over the daemon.
+        definition: the OpenAPI security scheme object, such as
+            ``{"type": "http", "scheme": "bearer"}``.
+    """
+
+    name: str
+    definition: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Operation:
     """One method and path as a caller sees it.
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from aiohttp import web
 
 from trainbox_sdk.engine import Engine
-from trainbox_sdk.operations import Operation
+from trainbox_sdk.operations import Content, Operation, SecurityScheme
 
 REQUEST_ID = web.RequestKey("request_id", str)
 """Key under which every request carries its id, for error bodies: ``request[REQUEST_ID]``."""
@@ -39,15 +39,29 @@ class Surface(ABC):
     """One HTTP dialect: its URLs, its wire models, its error bodies, its credentials.
 
     A surface never sees a container, a hyper-parameter or a table; it speaks to the engine.
+
+    Attributes:
+        security: how its callers show who they are, for routes whose operation names a scope;
+            None for a surface that asks nobody.
+        problem: its error body, for the OpenAPI document.
     """
 
     name: ClassVar[str]
     prefixes: ClassVar[tuple[str, ...]]
     requires_tasks: ClassVar[tuple[str, ...]] = ()
+    security: ClassVar[SecurityScheme | None] = None
+    problem: ClassVar[Content] = Content()
 
     @abstractmethod
     def routes(self, engine: Engine) -> Sequence[Route]:
         """Return the routes; called once at start."""
+
+    def problems(self, operation: Operation) -> frozenset[int]:
+        """Return the error statuses of an operation, beside those of the HTTP layer's own guards.
+
+        Override it to add what every route of this surface may answer.
+        """
+        return frozenset({*operation.problems, *((401, 403) if operation.scope else ())})
 
     @abstractmethod
     def error_response(self, error: Exception, request: web.Request) -> web.Response:

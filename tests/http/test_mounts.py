@@ -40,7 +40,7 @@ def test_equal_and_nested_prefixes_name_both_surfaces(engine, first, second):
     assert "plugins.toml" in str(refused.value)
 
 
-@pytest.mark.parametrize("prefix", ["/healthz", "/readyz", "/livez/x", "/metrics"])
+@pytest.mark.parametrize("prefix", ["/healthz", "/readyz", "/livez/x", "/metrics", "/openapi.json", "/docs"])
 def test_the_health_routes_are_taken(engine, prefix):
     with pytest.raises(MountClash, match="health"):
         MountTable([surface("x", [prefix])], engine)
@@ -85,7 +85,8 @@ def test_siblings_share_a_listener(engine):
     two = surface("two", ["/v10", "/api/v1"], [("GET", "/v10/x"), ("GET", "/api/v1")])
     app = build_app(engine, [one, two], HttpConfig())
     paths = {resource.canonical for resource in app.router.resources()}
-    assert {"/v1/x", "/v10/x", "/api/v1", "/healthz", "/livez", "/readyz"} == paths
+    own = {"/healthz", "/livez", "/readyz", "/openapi.json", "/docs", "/docs/style.css"}
+    assert own | {"/v1/x", "/v10/x", "/api/v1"} == paths
     table = MountTable([one, two], engine)
     assert table.owner("/v1/nothing") is one
     assert table.owner("/v10") is two

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from trainbox import logs
 from trainbox.http import bodies, guards
 from trainbox.http.config import HttpConfig
 from trainbox.http.mounts import MountTable
+from trainbox.http.observe import Observer, observing
+from trainbox.http.openapi import own_routes
 from trainbox.http.ops import ops_routes
 from trainbox.http.problems import problem
 from trainbox.http.state import DRAIN, Drain
@@ -27,24 +30,58 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _STARTED = web.RequestKey("response_started", bool)
 
 
-def build_app(engine: Engine, surfaces: Sequence[Surface], config: HttpConfig) -> web.Application:
+def build_app(
+    engine: Engine,
+    surfaces: Sequence[Surface],
+    config: HttpConfig,
+    observer: Observer | None = None,
+) -> web.Application:
     """Mount the surfaces and guard them.
+
+    Args:
+        engine: what the surfaces call.
+        surfaces: HTTP dialects.
+        config: limits.
+        observer: told of every request, and asked for ``/metrics``; None leaves both out.
 
     Raises:
         MountClash: two surfaces want the same URLs.
+        InvalidOperation: a route's operation says what cannot be.
     """
     table = MountTable(surfaces, engine)
     limits: dict[web.AbstractRoute, Route] = {}
-    app = web.Application(middlewares=[_gate(table, limits, config)])
-    app[DRAIN] = Drain()
-    app.add_routes(ops_routes(engine))
+    app = web.Application(
+        middlewares=[
+            observing(observer, access_log=config.access_log),
+            _gate(table, limits, config),
+        ]
+    )
+    app[DRAIN] = Drain(observer.stream_dropped if observer else None)
+    _add_routes(
+        app,
+        own_routes(
+            ops_routes(engine, observer, metrics_public=config.metrics_public), table.mounts
+        ),
+        limits,
+    )
     for mount in table.mounts:
-        for route in mount.routes:
-            added = app.router.add_route(route.method, route.path, route.handler)
-            limits[added] = route
+        _add_routes(app, mount.routes, limits)
     app.on_response_prepare.append(_on_prepare)
     app.on_shutdown.append(_on_shutdown)
     return app
+
+
+def _add_routes(
+    app: web.Application, routes: Sequence[Route], limits: dict[web.AbstractRoute, Route]
+) -> None:
+    """Add routes in order; a GET answers HEAD too, unless that has a route of its own."""
+    heads = {route.path for route in routes if route.method == "HEAD"}
+    for route in routes:
+        methods = [route.method]
+        if route.method == "GET" and route.path not in heads:
+            methods.append("HEAD")
+        for method in methods:
+            limits[app.router.add_route(method, route.path, route.handler)] = route
 
 
 def start_draining(app: web.Application) -> None:
@@ -72,6 +109,7 @@ def _gate(
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = _request_id(request)
+        logs.bind(request_id=request[REQUEST_ID])
         try:
             return await handler(await admit(request))
         except Exception as error:  # noqa: BLE001 - the last handler of every error of a request

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from trainbox_sdk.engine import Engine
 from trainbox_sdk.surfaces import Route, Surface
 
-OPS = "the daemon's own health routes"
-OPS_PREFIXES = ("/healthz", "/livez", "/readyz", "/metrics")
+OPS = "the daemon's own health and documentation routes"
+OPS_PREFIXES = ("/healthz", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")

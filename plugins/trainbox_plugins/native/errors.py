@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from aiohttp import hdrs, web
 from pydantic_core import to_json
 
-from trainbox_plugins.native.wire import Problem
 from trainbox_sdk import errors as sdk
+from trainbox_sdk.problems import MEDIA_TYPE, Problem, http_problem
 from trainbox_sdk.surfaces import REQUEST_ID
 
-MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 
 
@@ -51,17 +50,6 @@ STATUSES: Mapping[type[sdk.TrainboxError], tuple[int, str]] = {
 }
 """Status and title by class; a subclass that is not named has its parent's."""
 
-HTTP_CODES: Mapping[int, str] = {
-    403: "cross_site",
-    404: "route_not_found",
-    405: "method_not_allowed",
-    408: "body_timeout",
-    413: "too_large",
-    421: "misdirected_request",
-    503: "stopping",
-}
-"""Codes of what the HTTP layer refuses before a handler runs."""
-
 
 def respond(error: Exception, request: web.Request) -> web.Response:
     """Return the problem document of any exception; an unexpected one shows nothing inside."""
@@ -92,16 +80,17 @@ def _from_sdk(error: sdk.TrainboxError, request: web.Request) -> web.Response:
 
 
 def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
-    kept = (hdrs.ALLOW, hdrs.RETRY_AFTER)
+    kept = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.CONTENT_RANGE)
     headers = {str(name): error.headers[name] for name in kept if name in error.headers}
-    code = HTTP_CODES.get(error.status, "http_error")
-    detail, hint = error.text or error.reason, ""
-    if error.status == web.HTTPNotFound.status_code:
-        detail, hint = f"{request.path} is not a path of this daemon.", "docs/api.md lists them."
-    elif error.status == web.HTTPMethodNotAllowed.status_code:
-        detail = f"{request.path} does not take {request.method}."
-        hint = f"It takes {headers.get(hdrs.ALLOW, '')}."
-    return _response(_document(request, error.status, error.reason, code, detail, hint), headers)
+    document = http_problem(
+        status=error.status,
+        path=request.path,
+        method=request.method,
+        text=error.text or error.reason,
+        allow=headers.get(hdrs.ALLOW, ""),
+        request_id=request.get(REQUEST_ID, ""),
+    )
+    return _response(document, headers)
 
 
 def challenge(code: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict  # pydantic reads the one of typing from Python 3.12 on
 
 Cell = float | int | str | bool | None
 
@@ -49,25 +48,3 @@ class PageQuery(Query):
 
 class NoQuery(Query):
     """A route without query."""
-
-
-class FieldProblem(TypedDict):
-    """One thing wrong with a request."""
-
-    loc: list[str | int]
-    msg: str
-    hint: str
-
-
-class Problem(TypedDict):
-    """RFC 9457 problem document with our extensions."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    instance: str
-    errors: list[FieldProblem]
-    hint: str
-    request_id: str
