@@ -19,6 +19,7 @@ class Layout:
         lock: held by the daemon that runs.
         clean: exists while the store is closed and was closed well.
         backups: copies, newest last by name.
+        anchors: heads of the audit log as they were, one per line.
     """
 
     root: Path
@@ -42,6 +43,10 @@ class Layout:
     @property
     def backups(self) -> Path:  # noqa: D102 - the class says it
         return self.root / "backups"
+
+    @property
+    def anchors(self) -> Path:  # noqa: D102 - the class says it
+        return self.root / "audit-anchors.jsonl"
 
     def sidecars(self) -> tuple[Path, Path]:
         """Return the names of SQLite's write-ahead log and its index."""

@@ -1,7 +1,8 @@
 """Bearer tokens: 256 random bits each, of which only the sha256 is kept.
 
 A slow password hash would buy nothing here: a random secret of that length cannot be guessed. The
-few tokens are held in memory, since every request asks and only this process changes them.
+few tokens are held in memory, since every request asks and only this process changes them: a check
+costs one sha256 and no read, and a revoked token is gone with the answer that says so.
 """
 
 from __future__ import annotations
@@ -11,33 +12,59 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import col, select
 
 from trainbox.ids import new_id
-from trainbox.store import codec
+from trainbox.store import codec, cursors
 from trainbox.store.reader import Reader
-from trainbox.store.records import TokenRecord
 from trainbox.store.tables import TokenRow
 from trainbox.store.times import micros, moment, now_micros
 from trainbox.store.transaction import Transaction
 from trainbox.store.writer import Writer
-from trainbox_sdk.engine import Principal
-from trainbox_sdk.errors import NotFound, TrainboxError
+from trainbox_sdk.calls.tokens import TokenView
+from trainbox_sdk.engine import Page, Principal
+from trainbox_sdk.errors import Conflict, NotFound, TrainboxError
 
 log = logging.getLogger(__name__)
 
-USE_NOTED_EVERY = timedelta(minutes=1)
+USE_NOTED_EVERY_US = 60_000_000
+USE_GATHERED_S = 1.0
+"""Uses of this long are written in one transaction."""
+LISTING = "tokens"
+ADMIN = "admin"
+NOTE_USE_SQL = "UPDATE tokens SET last_used_at = ? WHERE id = ?"
+NAME_TAKEN_SQL = (
+    "SELECT 1 FROM tokens WHERE subject = :subject AND name = :name AND revoked_at IS NULL"
+)
 
 
 @dataclass(frozen=True)
 class _Known:
-    record: TokenRecord
+    """A token as every request needs it; times in microseconds."""
+
+    seq: int
+    view: TokenView
+    principal: Principal
     secret_sha256: str
+    previous_sha256: str
+    previous_until: int
+    ends_at: int
+    used_at: int
+
+    def opens(self, digest: str, now: int) -> bool:
+        """Whether a secret of that digest is good now; every way to be wrong takes as long."""
+        current = hmac.compare_digest(digest, self.secret_sha256)
+        previous = hmac.compare_digest(digest, self.previous_sha256)
+        return (current or (previous and now < self.previous_until)) and self.usable(now)
+
+    def usable(self, now: int) -> bool:
+        """Whether it has not ended."""
+        return self.view.revoked_at is None and now < self.ends_at
 
 
 class TokenStore:
@@ -47,134 +74,338 @@ class TokenStore:
         self._writer = writer
         self._reader = reader
         self._known: dict[str, _Known] = {}
-        self._notes: set[asyncio.Task[None]] = set()
+        self._used: dict[str, int] = {}
+        self._noting: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Read all tokens into memory."""
         async with self._reader.session() as session:
             rows = (await session.exec(select(TokenRow).order_by(col(TokenRow.seq)))).all()
-        self._known = {row.id: _Known(_record(row), row.secret_sha256) for row in rows}
+        self._known = {row.id: _known(row) for row in rows}
 
     async def create(
-        self, name: str, scopes: Iterable[str], *, who: str, expires_at: datetime | None = None
-    ) -> tuple[str, str]:
-        """Make a token; return its id and, this once, its text ``tb_<id>_<secret>``.
+        self,
+        name: str,
+        scopes: Iterable[str],
+        *,
+        who: str,
+        subject: str | None = None,
+        expires_at: datetime | None = None,
+        source: str = "api",
+        text: str = "",
+    ) -> tuple[TokenView, str]:
+        """Make a token; return it and, this once, its text ``tb_<id>_<secret>``.
 
         Args:
-            name: the principal it stands for; several tokens may share one.
+            name: unique among the subject's live tokens.
             scopes: what it may do.
             who: who makes it, for the audit log.
+            subject: who it speaks for; the name, where nothing is said.
             expires_at: when it ends by itself; None for never.
+            source: ``api``, ``first`` or ``credential``.
+            text: its whole text, where it was made elsewhere.
+
+        Raises:
+            Conflict: the subject has a live token of that name.
         """
-        token_id, secret = new_id("tok"), secrets.token_hex(32)
-        digest = _digest(secret)
-        record = TokenRecord(
-            token_id, name, frozenset(scopes), moment(now_micros()), expires_at, None, None
-        )
+        token_id = new_id("tok")
+        text, digest = (text, _digest(text)) if text else _new_text(token_id)
         values: dict[str, Any] = {
             "id": token_id,
-            "secret_sha256": digest,
+            "subject": subject or name,
             "name": name,
-            "scopes": codec.dump(record.scopes),
-            "created_at": micros(record.created_at),
+            "scopes": codec.dump(sorted(set(scopes))),
+            "source": source,
+            "secret_sha256": digest,
+            "previous_sha256": None,
+            "previous_until": None,
+            "created_at": now_micros(),
             "expires_at": micros(expires_at),
+            "rotated_at": None,
             "revoked_at": None,
             "last_used_at": None,
         }
+        note = f"{values['subject']}/{name}: {' '.join(sorted(set(scopes)))}"
 
-        def insert(tx: Transaction) -> None:
-            tx.insert(TokenRow, values)
-            tx.audit(who, "token.create", token_id, name)
+        def insert(tx: Transaction) -> int:
+            if tx.one(NAME_TAKEN_SQL, values):
+                raise Conflict(
+                    f"{values['subject']!r} has a live token named {name!r}",
+                    code="token_name_taken",
+                    hint="revoke or rotate that one, or take another name",
+                )
+            seq = tx.insert(TokenRow, values)
+            tx.audit(who, "token.create", token_id, note)
+            return seq
 
-        await self._writer.write(insert)
-        self._known[token_id] = _Known(record, digest)
-        return token_id, f"tb_{token_id.removeprefix('tok_')}_{secret}"
+        seq = await self._writer.write(insert)
+        known = _known(TokenRow(seq=seq, **values))
+        self._known[token_id] = known
+        return known.view, text
 
     async def verify(self, token: str) -> Principal | None:
         """Return who a token stands for; None for an unknown, wrong, revoked or expired one."""
         start, _, rest = token.partition("_")
         number, _, secret = rest.partition("_")
-        known = self._known.get(f"tok_{number}")
-        # Compared even where the id is unknown, so that both answers take as long.
-        wanted = known.secret_sha256 if known else _digest("")
-        same = hmac.compare_digest(_digest(secret), wanted)
-        if known is None or start != "tb" or not same or not _usable(known.record):
+        known = self._known.get(f"tok_{number}") if start == "tb" else None
+        digest = _digest(secret)
+        if known is None or known.view.source == "credential":
+            digest = _digest(token)
+            known = next(
+                (
+                    each
+                    for each in self._credentials()
+                    if hmac.compare_digest(each.secret_sha256, digest)
+                ),
+                _NOBODY,
+            )
+        now = now_micros()
+        if not known.opens(digest, now):
             return None
-        self._note_use(known)
-        return Principal(known.record.name, known.record.name, known.record.scopes)
+        if now - known.used_at >= USE_NOTED_EVERY_US or now < known.used_at:
+            self._note_use(known, now)
+        return known.principal
 
-    async def revoke(self, token_id: str, *, who: str) -> None:
+    async def rotate(
+        self,
+        token_id: str,
+        *,
+        who: str,
+        previous_until: datetime | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[TokenView, str]:
+        """Give a token a new secret; return it and the new text.
+
+        Args:
+            token_id: the token.
+            who: for the audit log.
+            previous_until: until when the secret it had is still good; None ends it now.
+            expires_at: new end of the token; None leaves it.
+
+        Raises:
+            NotFound: no such token.
+            Conflict: it has ended, or its secret comes from the service manager.
+        """
+        known = self._require(token_id)
+        if known.view.source == "credential":
+            raise Conflict(
+                f"the secret of {token_id} is the service's credential",
+                code="token_from_credential",
+                hint="change the credential and restart the service",
+            )
+        text, digest = _new_text(token_id)
+        values = {
+            "id": token_id,
+            "digest": digest,
+            "until": micros(previous_until),
+            "expires": micros(expires_at),
+        }
+
+        def rotate(tx: Transaction) -> int:
+            if not tx.changed(
+                "UPDATE tokens SET previous_sha256 = CASE WHEN :until IS NOT NULL"
+                " THEN secret_sha256 END, previous_until = :until, secret_sha256 = :digest,"
+                " rotated_at = :now, expires_at = COALESCE(:expires, expires_at)"
+                " WHERE id = :id AND revoked_at IS NULL"
+                " AND (expires_at IS NULL OR expires_at > :now)",
+                {**values, "now": tx.now},
+            ):
+                raise Conflict(
+                    f"{token_id} has ended", code="token_ended", hint="make a new one instead"
+                )
+            tx.audit(who, "token.rotate", token_id)
+            return tx.now
+
+        rotated = await self._writer.write(rotate)
+        known = self._require(token_id)
+        view = replace(
+            known.view,
+            rotated_at=moment(rotated),
+            previous_until=previous_until,
+            expires_at=expires_at or known.view.expires_at,
+        )
+        previous = known.secret_sha256 if previous_until else ""
+        self._keep(known, view, digest, previous)
+        return view, text
+
+    async def revoke(self, token_id: str, *, who: str) -> TokenView:
         """End a token now; a second call changes nothing.
 
         Raises:
             NotFound: no such token.
         """
 
-        def revoke(tx: Transaction) -> None:
+        def revoke(tx: Transaction) -> int | None:
             if tx.one("SELECT 1 FROM tokens WHERE id = ?", (token_id,)) is None:
-                raise NotFound(f"there is no token {token_id}", code="token_not_found")
-            if tx.changed(
+                raise _no_token(token_id)
+            if not tx.changed(
                 "UPDATE tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
                 (tx.now, token_id),
             ):
-                tx.audit(who, "token.revoke", token_id)
+                return None
+            tx.audit(who, "token.revoke", token_id)
+            return tx.now
 
-        await self._writer.write(revoke)
-        if self._known[token_id].record.revoked_at is None:
-            self._change(token_id, revoked_at=moment(now_micros()))
+        revoked = await self._writer.write(revoke)
+        known = self._require(token_id)
+        if revoked is not None:
+            self._keep(known, replace(known.view, revoked_at=moment(revoked)))
+        return self._known[token_id].view
 
-    async def list(self) -> list[TokenRecord]:
-        """Return all tokens, also the ended ones, oldest first."""
-        return [known.record for known in self._known.values()]
+    async def get(self, token_id: str) -> TokenView | None:
+        """Return a token, also an ended one, or None."""
+        known = self._known.get(token_id)
+        return known.view if known else None
 
-    async def count(self) -> int:
-        """Return how many tokens can be used now."""
-        return sum(_usable(known.record) for known in self._known.values())
+    async def list(self, *, limit: int = 500, after: str | None = None) -> Page[TokenView]:
+        """Return a page of tokens, also the ended ones, newest first.
+
+        Raises:
+            ValidationFailed: not a cursor of this listing, or no page at all.
+        """
+        size = cursors.page_size(limit)
+        below = cursors.decode(LISTING, after)
+        rows = [known for known in reversed(self._known.values()) if known.seq < below]
+        return cursors.page(LISTING, rows[: size + 1], size, lambda k: k.seq, lambda k: k.view)
+
+    def usable(self, scope: str) -> Sequence[TokenView]:
+        """Return the tokens that can be used now and have a scope."""
+        now = now_micros()
+        return [k.view for k in self._known.values() if k.usable(now) and scope in k.view.scopes]
+
+    async def adopt_credential(self, text: str, scopes: Iterable[str], *, subject: str) -> None:
+        """Have the service manager's secret open a token, and end the ones it gave before.
+
+        Args:
+            text: the secret; empty where it gives none.
+            scopes: of the token.
+            subject: who it speaks for.
+        """
+        digest = _digest(text)
+        for known in self._credentials():
+            if not text or known.secret_sha256 != digest:
+                await self.revoke(known.view.id, who="daemon")
+        if text and not self._credentials():
+            await self.create(
+                "credential", scopes, who="daemon", subject=subject, source="credential", text=text
+            )
 
     async def settle(self) -> None:
-        """Wait for the notes of use that are on their way to the writer."""
-        await asyncio.gather(*self._notes)
+        """Write the uses that wait to be written."""
+        if self._noting is not None:
+            self._noting.cancel()
+            await asyncio.gather(self._noting, return_exceptions=True)
+        await self._write_uses()
 
-    def _note_use(self, known: _Known) -> None:
-        now = moment(now_micros())
-        last = known.record.last_used_at
-        if last is not None and timedelta(0) <= now - last < USE_NOTED_EVERY:
-            return
-        self._change(known.record.id, last_used_at=now)
+    def _credentials(self) -> Sequence[_Known]:
+        return [
+            known
+            for known in self._known.values()
+            if known.view.source == "credential" and known.view.revoked_at is None
+        ]
+
+    def _require(self, token_id: str) -> _Known:
+        known = self._known.get(token_id)
+        if known is None:
+            raise _no_token(token_id)
+        return known
+
+    def _keep(
+        self, known: _Known, view: TokenView, secret: str | None = None, previous: str | None = None
+    ) -> None:
+        self._known[view.id] = replace(
+            known,
+            view=view,
+            secret_sha256=known.secret_sha256 if secret is None else secret,
+            previous_sha256=known.previous_sha256 if previous is None else previous,
+            previous_until=micros(view.previous_until) or 0,
+            ends_at=_end(micros(view.expires_at)),
+        )
+
+    def _note_use(self, known: _Known, now: int) -> None:
+        view = replace(known.view, last_used_at=moment(now))
+        self._known[view.id] = replace(known, view=view, used_at=now)
+        self._used[view.id] = now
         # Not awaited: a request does not wait for the disk only to say that it came.
-        note = asyncio.ensure_future(self._write_use(known.record.id, micros(now)))
-        self._notes.add(note)
-        note.add_done_callback(self._notes.discard)
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.ensure_future(self._note_soon())
 
-    async def _write_use(self, token_id: str, at: int) -> None:
-        sql = "UPDATE tokens SET last_used_at = ? WHERE id = ?"
+    async def _note_soon(self) -> None:
+        await asyncio.sleep(USE_GATHERED_S)
+        await self._write_uses()
+
+    async def _write_uses(self) -> None:
+        used, self._used = self._used, {}
+        if not used:
+            return
+
+        def write(tx: Transaction) -> None:
+            for token_id, at in used.items():
+                tx.execute(NOTE_USE_SQL, (at, token_id))
+
         try:
-            await self._writer.write(lambda tx: tx.changed(sql, (at, token_id)))
+            await self._writer.write(write)
         except TrainboxError as error:
-            log.warning("use of a token was not noted: %s", error)
-
-    def _change(self, token_id: str, **changes: Any) -> None:
-        known = self._known[token_id]
-        self._known[token_id] = replace(known, record=replace(known.record, **changes))
+            log.warning("uses of %d tokens were not noted: %s", len(used), error)
 
 
-def _usable(record: TokenRecord) -> bool:
-    if record.revoked_at is not None:
-        return False
-    return record.expires_at is None or moment(now_micros()) < record.expires_at
+def _new_text(token_id: str) -> tuple[str, str]:
+    """Return a new text of a token and the digest of its secret."""
+    secret = secrets.token_hex(32)
+    return f"tb_{token_id.removeprefix('tok_')}_{secret}", _digest(secret)
 
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _record(row: TokenRow) -> TokenRecord:
-    return TokenRecord(
+def _no_token(token_id: str) -> NotFound:
+    return NotFound(
+        f"there is no token {token_id}",
+        code="token_not_found",
+        hint="list them with GET /v1/tokens",
+    )
+
+
+def _end(expires_at: int | None) -> int:
+    return cursors.BEFORE_ALL if expires_at is None else expires_at
+
+
+def _known(row: TokenRow) -> _Known:
+    assert row.seq is not None
+    return _from_view(row.seq, _view(row), row.secret_sha256, row.previous_sha256 or "")
+
+
+def _from_view(seq: int, view: TokenView, secret: str, previous: str) -> _Known:
+    return _Known(
+        seq=seq,
+        view=view,
+        principal=Principal(view.subject, view.name, frozenset(view.scopes), view.id),
+        secret_sha256=secret,
+        previous_sha256=previous,
+        previous_until=micros(view.previous_until) or 0,
+        ends_at=_end(micros(view.expires_at)),
+        used_at=micros(view.last_used_at) or 0,
+    )
+
+
+def _view(row: TokenRow) -> TokenView:
+    return TokenView(
         id=row.id,
+        subject=row.subject,
         name=row.name,
-        scopes=frozenset(codec.load(row.scopes)),
+        scopes=tuple(codec.load(row.scopes)),
+        source=row.source,
         created_at=moment(row.created_at),
         expires_at=moment(row.expires_at),
+        rotated_at=moment(row.rotated_at),
+        previous_until=moment(row.previous_until),
         revoked_at=moment(row.revoked_at),
         last_used_at=moment(row.last_used_at),
     )
+
+
+_NOBODY = _from_view(
+    0, TokenView("", "", "", (), "api", moment(0), expires_at=moment(0)), _digest(""), ""
+)
+"""Compared where the id is unknown, so that both answers take as long; no secret opens it."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy.dialects import sqlite
 
-from trainbox.store.codec import dump
+from trainbox.origin import NOWHERE, Origin
+from trainbox.store.codec import dump, encodable
 from trainbox.store.tables import AuditRow, EventRow, Row
 from trainbox.store.times import moment, now_micros
 from trainbox_sdk.jobs import JobEvent
@@ -35,10 +36,11 @@ class Transaction:
         events: the facts it appended, for listeners once it is committed.
     """
 
-    __slots__ = ("_connection", "events", "now")
+    __slots__ = ("_connection", "_origin", "events", "now")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, origin: Origin = NOWHERE) -> None:
         self._connection = connection
+        self._origin = origin
         self.now = now_micros()
         self.events: list[JobEvent] = []
 
@@ -83,13 +85,22 @@ class Transaction:
             "who": who,
             "act": act,
             "object": object_id,
-            "note": note,
+            "note": encodable(note),
+            "token": self._origin.token_id,
+            "request": self._origin.request_id,
+            "peer": self._origin.peer,
             "prev": prev,
         }
         self.insert(AuditRow, {**values, "hash": audit_hash(values)})
 
 
 def audit_hash(row: Mapping[str, Any]) -> str:
-    """Return the sha256 over an audit row and the hash before it, as hex."""
-    fields = [row[name] for name in ("prev", "at", "who", "act", "object", "note")]
-    return hashlib.sha256(dump(fields).encode()).hexdigest()
+    """Return the sha256 over an audit row and the hash before it, as hex.
+
+    Rows without an origin hash as they did before there were columns for it, so that a chain begun
+    by the first release goes on.
+    """
+    names = ["prev", "at", "who", "act", "object", "note"]
+    if row["token"] or row["request"] or row["peer"]:
+        names += ["token", "request", "peer"]
+    return hashlib.sha256(dump([row[name] for name in names]).encode()).hexdigest()

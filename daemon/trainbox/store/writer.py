@@ -12,12 +12,15 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from trainbox.origin import ORIGIN, Origin
+from trainbox.recorder import NOBODY, Recorder
 from trainbox.store.connections import WAL_BYTES
 from trainbox.store.transaction import Transaction
 from trainbox_sdk.errors import StorageFull, Unavailable
@@ -50,10 +53,11 @@ _abandoned: list[sqlite3.Connection] = []
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
-    """A write that waits for its answer."""
+    """A write that waits for its answer, and the request it is done for."""
 
     work: Work[T]
     answer: asyncio.Future[T]
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Writer:
         committed: called on the loop with each commit's events in order, before callers wake.
         broke: called on the loop once, with the reason, when the writer cannot go on.
         depth: writes that may wait before more are refused.
+        recorder: told of each commit, on the writer's thread.
     """
 
     def __init__(
@@ -84,10 +89,13 @@ class Writer:
         committed: Listener,
         broke: Callable[[str], None],
         depth: int = DEPTH,
+        recorder: Recorder = NOBODY,
     ) -> None:
+        self._recorder = recorder
         self._connection = connection
         self._wal = wal
         self._committed = committed
+        self.commits = 0
         self._broke = broke
         self._queue: queue.Queue[Request[Any] | None] = queue.Queue(depth)
         self._loop = asyncio.get_running_loop()
@@ -111,7 +119,7 @@ class Writer:
             raise unavailable(self.broken)
         if self._stopping:
             raise Unavailable("the daemon is stopping", code="stopping")
-        request: Request[T] = Request(work, self._loop.create_future())
+        request: Request[T] = Request(work, self._loop.create_future(), ORIGIN.get())
         try:
             self._queue.put_nowait(request)
         except queue.Full:
@@ -157,6 +165,7 @@ class Writer:
         return group
 
     def _commit(self, group: list[Request[Any]]) -> None:
+        began = time.monotonic()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             events: list[JobEvent] = []
@@ -166,9 +175,10 @@ class Writer:
             self._group_failed(group, error)
         else:
             self._answer(done, events)
+            self._recorder.committed(len(group), time.monotonic() - began)
 
     def _one(self, request: Request[Any], events: list[JobEvent]) -> Done:
-        transaction = Transaction(self._connection)
+        transaction = Transaction(self._connection, request.origin)
         self._connection.execute("SAVEPOINT caller")
         try:
             result = request.work(transaction)
@@ -238,6 +248,7 @@ class Writer:
             log.warning("an answer of the store found no event loop")
 
     def _deliver(self, done: list[Done], events: Sequence[JobEvent]) -> None:
+        self.commits += 1  # before a caller wakes: what was looked up earlier is old now
         if events:
             self._committed(events)
         for each in done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -10,11 +10,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: made by :meth:`Engine.authenticate`, never by a surface from thin air."""
+    """Who asks: made by :meth:`Engine.authenticate`, never by a surface from thin air.
+
+    Attributes:
+        id: the subject, which owns what it makes and outlives its tokens.
+        name: of the token.
+        scopes: what the token may do.
+        token_id: the token; empty where none was needed.
+    """
 
     id: str
     name: str
     scopes: frozenset[str]
+    token_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

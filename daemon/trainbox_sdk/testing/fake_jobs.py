@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from trainbox_sdk.artifacts import ArtifactFile, DatasetView, ModelView
+from trainbox_sdk.calls.tokens import SCOPES, AuditEntry, TokenView
 from trainbox_sdk.engine import Check, Principal
 from trainbox_sdk.jobs import JobEvent, JobView, State
+from trainbox_sdk.models import AliasChange
 from trainbox_sdk.testing import fake_data
 
 TOKEN = "fake-token"  # noqa: S105 - it opens nothing but the fake
@@ -41,15 +43,18 @@ class FakeJobs:
         self.checks: tuple[Check, ...] = (Check("store", ok=True, detail="in memory"),)
         self.printed: dict[str, bytes] = {}
         self.principals = {
-            TOKEN: Principal("user-1", "tester", frozenset({"submit", "read", "predict"})),
-            OTHER_TOKEN: Principal("user-2", "other", frozenset({"submit", "read", "predict"})),
+            TOKEN: Principal("user-1", "tester", frozenset(SCOPES)),
+            OTHER_TOKEN: Principal("user-2", "other", frozenset(SCOPES)),
         }
         self._ids = itertools.count(1)
+        self._tokens: dict[str, TokenView] = {}
+        self._audit: list[AuditEntry] = []
         self._datasets: dict[str, DatasetView] = {}
         self._jobs: dict[str, JobView] = {}
         self._events: list[JobEvent] = []
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._models: dict[str, ModelView] = {}
+        self._moves: list[AliasChange] = []
         self._artifacts: dict[str, ArtifactFile] = {}
         self._news = asyncio.Condition()
         self._folder = Path(tempfile.mkdtemp(prefix="trainbox-fake-"))

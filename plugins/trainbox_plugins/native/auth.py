@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
+from trainbox_plugins.native.table import ANY_TOKEN
 from trainbox_sdk.engine import Engine, Principal
-from trainbox_sdk.errors import Unauthenticated
+from trainbox_sdk.errors import Forbidden, Unauthenticated
 
 
 def bearer(request: web.BaseRequest) -> str:
@@ -37,3 +38,18 @@ async def principal(engine: Engine, request: web.BaseRequest) -> Principal:
         Unauthenticated: no token, or one the engine does not know.
     """
     return await engine.authenticate(bearer(request))
+
+
+def require(who: Principal, scope: str | None) -> None:
+    """Refuse a token without the scope that a route declares.
+
+    Raises:
+        Forbidden: naming the scope.
+    """
+    if scope in (None, ANY_TOKEN) or scope in who.scopes or "admin" in who.scopes:
+        return
+    raise Forbidden(
+        f"token {who.name!r} lacks the scope {scope!r}",
+        code="missing_scope",
+        hint=f"use a token that has it; this one has {', '.join(sorted(who.scopes)) or 'none'}",
+    )

@@ -16,6 +16,8 @@ T = TypeVar("T")
 KnownHandler = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 SMALL = -1
 """The surface's ordinary limit of a JSON body."""
+ANY_TOKEN = "any"  # noqa: S105 - a scope's name
+"""Scope of a route that takes every good token."""
 
 
 @dataclass(frozen=True)

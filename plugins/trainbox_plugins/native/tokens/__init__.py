@@ -1,0 +1,1 @@
+"""``/v1/tokens`` and ``/v1/audit``."""
