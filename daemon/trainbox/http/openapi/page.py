@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 STYLE = files(__package__).joinpath("static", "docs.css")
 
@@ -23,6 +25,7 @@ _BOUNDS = {
     "pattern": "matches {}",
     "format": "{}",
 }
+_CODE = re.compile(r"``(.+?)``", re.DOTALL)
 _UNSTATED = {("minLength", 1), ("minLength", 0)}
 """Bounds that are too plain to be worth a line."""
 
@@ -37,7 +40,7 @@ def page(document: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.tests["reference"] = lambda value: "$ref" in value
-    environment.filters |= {"bounds": bounds, "name": _name}
+    environment.filters |= {"bounds": bounds, "name": _name, "words": words}
     template = environment.get_template("docs.html")
     return template.render(
         info=document["info"],
@@ -57,6 +60,11 @@ def bounds(schema: Mapping[str, Any]) -> list[str]:
     if "default" in schema and schema["default"] not in (None, "", [], {}):
         found.append(f"default {schema['default']}".lower())
     return found
+
+
+def words(text: str) -> Markup:
+    """Return prose as HTML: what stands between double back quotes is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first
 
 
 def _sections(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
