@@ -140,6 +140,9 @@ async def _furnish(
         memory_bytes=settings.predict_memory_bytes,
         timeout_s=settings.predict_timeout_s,
         max_rows=settings.max_predict_rows,
+        batch_rows=settings.predict_batch_rows,
+        batch_delay_s=settings.predict_batch_delay_s,
+        recorder=recorder,
     )
     stack.push_async_callback(predictor.close)
     rooms = Rooms(

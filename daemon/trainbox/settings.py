@@ -89,7 +89,13 @@ class Settings(BaseSettings):
         10_000, description="Rows in one prediction request."
     )
     predict_workers: Annotated[int, Field(gt=0)] = Field(
-        2, description="Worker processes kept for predictions, one model each."
+        2, description="Worker processes for predictions; a model under load gets several."
+    )
+    predict_batch_rows: Annotated[int, Field(gt=0)] = Field(
+        1024, description="Rows up to which waiting requests for one model share a run."
+    )
+    predict_batch_delay_s: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="Seconds a prediction waits for others to share its run."
     )
     predict_memory_bytes: Annotated[int, Field(gt=0)] = Field(
         2 * GIB, description="Memory of one prediction worker."

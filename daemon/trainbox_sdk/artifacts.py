@@ -138,10 +138,15 @@ class ModelView:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """Rows to predict: one mapping per row, keys are the signature's input names."""
+    """Rows to predict: one mapping per row, keys are the signature's input names.
+
+    Attributes:
+        ignore_extra: leave out columns the model does not know, rather than refuse them.
+    """
 
     model: str
     rows: Sequence[Mapping[str, Any]]
+    ignore_extra: bool = False
 
 
 @dataclass(frozen=True)

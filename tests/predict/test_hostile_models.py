@@ -138,7 +138,7 @@ async def test_what_the_kernel_says_of_a_worker(shelf, models):
 async def test_a_worker_dies_with_its_daemon(shelf, models):
     _, path = shelf.put(models.flat())
     worker = await PredictProcess.start(path, memory_bytes=512 * 1024**2, timeout_s=120)
-    transport = worker._writer.transport
+    transport = worker._channel.transport
     transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
     assert await worker._process.wait() == 0
     await worker.close()

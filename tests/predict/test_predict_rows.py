@@ -1,10 +1,13 @@
 """JSON rows against a signature: what is taken, what is refused, and in which words."""
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trainbox.engine import predict_rows
 from trainbox.engine.predict_values import Wrong, epoch_seconds, read_signature
+from trainbox.workers.predict_wire import Output
 from trainbox_sdk.errors import TooLarge, Unavailable, ValidationFailed
 
 SIGNATURE = {
@@ -188,11 +191,15 @@ def test_signature_that_states_nothing(signature):
         read_signature(signature)
 
 
+def floats(shape, *values):
+    return Output("FP32", shape, struct.pack(f"<{len(values)}f", *values), per_row=True)
+
+
 def test_outputs_of_the_wrong_length_are_refused():
     with pytest.raises(Unavailable):
-        predict_rows.to_rows({"prediction": [1, 2]}, 3, None)
+        predict_rows.to_rows({"prediction": floats((2, 1), 1, 2)}, 3, None)
 
 
 def test_probabilities_without_labels_stay_a_list():
-    rows = predict_rows.to_rows({"probabilities": [[0.25, 0.75]]}, 1, None)
+    rows = predict_rows.to_rows({"probabilities": floats((1, 2), 0.25, 0.75)}, 1, None)
     assert rows == [{"probabilities": [0.25, 0.75]}]

@@ -1,36 +1,46 @@
-"""Predictions: one confined worker process per model in use, kept warm, replaced when it fails."""
+"""Predictions: confined worker processes by model, kept warm, replaced when they fail."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainbox.engine import predict_rows
-from trainbox.engine.predict_seat import Answer, Columns, Seat, SeatLimits, busy, closing
+from trainbox.engine import predict_columns, predict_rows, predict_tensors
+from trainbox.engine import predict_refusals as refusals
+from trainbox.engine.predict_places import Places
+from trainbox.engine.predict_seat import Seat, SeatLimits
 from trainbox.engine.predict_values import read_signature
+from trainbox.recorder import Recorder
 from trainbox_sdk.artifacts import ModelView, Prediction
+from trainbox_sdk.predictions import InferRequest, InferResult, ServedModel
 
 GIB = 1024**3
 LARGE = 10_000
 """Values from which rows are worked on beside the event loop."""
+REMEMBERED = 1000
+"""Models whose facts are kept without a process."""
 
 
 class Predictor:
-    """Runs models on rows.
+    """Runs models on rows and tensors.
 
     Args:
-        max_workers: processes at one time, one model each; the least recently used idle one makes
-            room.
+        max_workers: processes at one time; the least recently used idle one makes room, and a
+            model under load gets several while there are free places.
         memory_bytes: memory of one worker.
-        timeout_s: seconds for one request's run, and for its wait before that.
+        timeout_s: seconds for one run, and for a request's wait before that.
         max_rows: rows of one request.
+        batch_rows: rows up to which requests for one model share a run.
+        batch_delay_s: seconds a request waits for company; 0 for not at all.
         load_timeout_s: seconds for a worker to start and load its model.
-        idle_s: seconds after its last request that a worker is kept.
+        idle_s: seconds after its last run that a worker is kept.
         max_waiting: requests at one time for one model; further ones are refused.
         max_model_bytes: largest file that is loaded.
+        recorder: hears of runs.
     """
 
     def __init__(
@@ -40,30 +50,46 @@ class Predictor:
         memory_bytes: int,
         timeout_s: float,
         max_rows: int = 10_000,
+        batch_rows: int = 1024,
+        batch_delay_s: float = 0.0,
         load_timeout_s: float = 60.0,
         idle_s: float = 900.0,
-        max_waiting: int = 256,
+        max_waiting: int = 1024,
         max_model_bytes: int = 2 * GIB,
+        recorder: Recorder | None = None,
     ) -> None:
-        self._max_workers = max_workers
-        self._limits = SeatLimits(memory_bytes, max_model_bytes, timeout_s, load_timeout_s)
+        self._limits = SeatLimits(
+            memory_bytes=memory_bytes,
+            model_bytes=max_model_bytes,
+            timeout_s=timeout_s,
+            load_timeout_s=load_timeout_s,
+            idle_s=idle_s,
+            batch_rows=batch_rows,
+            batch_delay_s=batch_delay_s,
+            waiting=max_waiting,
+        )
+        self._recorder = recorder or Recorder()
         self._max_rows = max_rows
-        self._idle_s = idle_s
-        self._max_waiting = max_waiting
-        self._seats: OrderedDict[str, Seat] = OrderedDict()
-        self._changed = asyncio.Condition()
-        self._background: set[asyncio.Task[Any]] = set()
+        self._places = Places(max_workers, self._spawn)
+        self._seats: dict[str, Seat] = {}
+        self._background: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def predict(
-        self, model: ModelView, onnx_path: Path, rows: Sequence[Mapping[str, Any]]
+        self,
+        model: ModelView,
+        onnx_path: Path,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        ignore_extra: bool = False,
     ) -> Prediction:
         """Predict rows with a model.
 
         Args:
             model: names inputs and their types; its digest is the key of the worker.
             onnx_path: the file of that digest.
-            rows: one mapping per row, with exactly the model's inputs.
+            rows: one mapping per row, with the model's inputs.
+            ignore_extra: leave out what the model does not know, rather than refuse it.
 
         Raises:
             ValidationFailed: missing, extra or wrongly typed columns; or the model raises on them.
@@ -71,95 +97,133 @@ class Predictor:
             Unavailable: the worker died or ran out of time or memory, or too many wait; the next
                 request gets a fresh worker.
         """
+        with self._timed():
+            return await self._predict(model, onnx_path, rows, ignore_extra=ignore_extra)
+
+    async def _predict(
+        self,
+        model: ModelView,
+        onnx_path: Path,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        ignore_extra: bool,
+    ) -> Prediction:
         inputs = read_signature(model.signature)
         large = len(rows) * len(inputs) > LARGE and len(rows) <= self._max_rows
-        check = (inputs, rows, self._max_rows)
-        columns = (
-            await asyncio.to_thread(predict_rows.to_columns, *check)
+
+        def check() -> dict[str, Sequence[Any]]:
+            return predict_rows.to_columns(inputs, rows, self._max_rows, ignore_extra=ignore_extra)
+
+        columns = await asyncio.to_thread(check) if large else check()
+        seat = self._seat(model, onnx_path)
+        loaded = await seat.ready()
+        item = (
+            await asyncio.to_thread(predict_columns.pack, columns, len(rows), loaded.inputs)
             if large
-            else predict_rows.to_columns(*check)
+            else predict_columns.pack(columns, len(rows), loaded.inputs)
         )
-        # An exchange runs to its end even if the caller gives up: half of one would confuse the
-        # next.
-        work = self._keep(asyncio.create_task(self._run(model.digest, onnx_path, columns)))
-        answer = await asyncio.shield(work)
-        rows_out = predict_rows.to_rows(answer.outputs, len(rows), answer.classes)
+        outputs = await seat.run(item)
+        named = dict(zip((each.name for each in loaded.outputs), outputs, strict=True))
+        rows_out = predict_rows.to_rows(named, len(rows), loaded.classes)
         return Prediction(model_id=model.id, rows=rows_out)
+
+    async def infer(self, model: ModelView, onnx_path: Path, request: InferRequest) -> InferResult:
+        """Run a model on tensors.
+
+        Raises:
+            ValidationFailed: tensors the model does not take, or outputs it does not have.
+            TooLarge: too many rows.
+            Unavailable: as :meth:`predict`.
+        """
+        with self._timed():
+            return await self._infer(model, onnx_path, request)
+
+    async def _infer(self, model: ModelView, onnx_path: Path, request: InferRequest) -> InferResult:
+        seat = self._seat(model, onnx_path)
+        loaded = await seat.ready()
+        wanted = predict_tensors.wanted_outputs(request.outputs, loaded.outputs)
+        item = predict_tensors.to_item(request.inputs, loaded.inputs, self._max_rows)
+        outputs = await seat.run(item)
+        return InferResult(model, predict_tensors.to_tensors(outputs, loaded.outputs, wanted))
+
+    async def describe(self, model: ModelView, onnx_path: Path) -> ServedModel:
+        """Return what a model takes and gives, with a process of it ready.
+
+        Raises:
+            TooLarge: the model's file.
+            Unavailable: it cannot be served, or no place was free in time.
+        """
+        loaded = await self._seat(model, onnx_path).ready()
+        specs = predict_tensors.specs
+        return ServedModel(model, specs(loaded.inputs), specs(loaded.outputs))
+
+    async def warm(self, model: ModelView, onnx_path: Path) -> None:
+        """Have a process of the model ready, also where every place is taken by busy ones.
+
+        For a switch between versions: call it before the new one gets its first request. The old
+        one answers what it was asked and makes room once nobody asks it.
+
+        Raises:
+            TooLarge: the model's file.
+            Unavailable: it cannot be served.
+        """
+        seat = self._seat(model, onnx_path)
+        seat.urgent = True
+        try:
+            await seat.ready()
+        finally:
+            seat.urgent = False
 
     async def close(self) -> None:
         """Kill every worker; requests in flight fail as unavailable. Harmless the second time."""
         self._closed = True
-        async with self._changed:
-            self._changed.notify_all()
-        seats = list(self._seats.values())
-        self._seats.clear()
-        await asyncio.gather(*(seat.close() for seat in seats))
+        self._places.forget()
+        await asyncio.gather(*(seat.close() for seat in self._seats.values()))
         while self._background:
             await asyncio.wait(self._background)
+        self._places.slots.clear()
 
     def workers(self) -> dict[str, int]:
-        """Return the process id of every live worker by model digest, least recently used first."""
-        return {digest: seat.pid for digest, seat in self._seats.items() if seat.pid is not None}
+        """Return a process id of every model with a live worker, least recently used first."""
+        return {digest: pids[0] for digest, pids in self.processes().items()}
 
-    async def _run(self, digest: str, path: Path, columns: Columns) -> Answer:
-        seat = await self._take(digest, path)
+    def processes(self) -> dict[str, list[int]]:
+        """Return the process ids of every model with live workers, least recently used first."""
+        found: dict[str, list[int]] = {}
+        for slot in self._places.slots:
+            if slot.process is not None and slot in slot.seat.slots:
+                pids = found.pop(slot.seat.digest, [])
+                found[slot.seat.digest] = [*pids, slot.process.pid]
+        return found
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began, result = time.monotonic(), "error"
         try:
-            return await seat.run(columns)
+            yield
+            result = "ok"
         finally:
-            await self._leave(seat)
+            self._recorder.predicted(time.monotonic() - began, result)
 
-    async def _take(self, digest: str, path: Path) -> Seat:
-        """Return the model's seat, with this request counted on it; wait until one is free."""
-        try:
-            async with asyncio.timeout(self._limits.timeout_s), self._changed:
-                while not await self._make_room(digest):
-                    await self._changed.wait()
-                seat = self._seats.get(digest)
-                if seat is None:
-                    seat = self._seats[digest] = Seat(digest, path, self._limits)
-                if seat.users >= self._max_waiting:
-                    raise busy(f"{seat.users} requests wait for this model already")
-                seat.users += 1
-                self._seats.move_to_end(digest)
-                return seat
-        except TimeoutError as error:
-            raise busy("every predict worker is busy with other models") from error
-
-    async def _make_room(self, digest: str) -> bool:
-        """Return whether the model has or can have a seat, after sending an idle one away."""
+    def _seat(self, model: ModelView, path: Path) -> Seat:
         if self._closed:
-            raise closing()
-        if digest in self._seats or len(self._seats) < self._max_workers:
-            return True
-        idle = next((seat for seat in self._seats.values() if not seat.users), None)
-        if idle is None:
-            return False
-        del self._seats[idle.digest]
-        await idle.close()
-        return True
+            raise refusals.closing()
+        seat = self._seats.get(model.digest)
+        if seat is None:
+            if len(self._seats) >= REMEMBERED:
+                self._forget_one()
+            seat = Seat(model.digest, path, self._limits, self._places, self._spawn, self._recorder)
+            self._seats[model.digest] = seat
+        return seat
 
-    async def _leave(self, seat: Seat) -> None:
-        async with self._changed:
-            seat.users -= 1
-            if seat.expiry is not None:
-                seat.expiry.cancel()
-            if not seat.users and not self._closed:
-                loop = asyncio.get_running_loop()
-                seat.expiry = loop.call_later(self._idle_s, self._expire, seat)
-            self._changed.notify_all()
-
-    def _expire(self, seat: Seat) -> None:
-        if not seat.users and self._seats.get(seat.digest) is seat:
+    def _forget_one(self) -> None:
+        unused = (each for each in self._seats.values() if not each.slots and not each.pending)
+        seat = next(unused, None)
+        if seat is not None:
             del self._seats[seat.digest]
-            self._keep(asyncio.create_task(seat.close()))
 
-    def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
-        """Hold a task until it is done, and look at its outcome also if its caller has gone."""
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work in the background, held until it is done."""
+        task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._forget)
-        return task
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._background.discard(task)
-        if not task.cancelled():
-            task.exception()
+        task.add_done_callback(self._background.discard)

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from trainbox.engine.predict_columns import json_values
 from trainbox.engine.predict_values import Input, Wrong, named
+from trainbox.workers.predict_wire import Output
 from trainbox_sdk.errors import FieldError, TooLarge, Unavailable, ValidationFailed
 
 LISTED = 100
 """Errors that one refusal lists."""
 
 
-def to_columns(inputs: Sequence[Input], rows: Any, max_rows: int) -> dict[str, list[Any]]:
+def to_columns(
+    inputs: Sequence[Input], rows: Any, max_rows: int, *, ignore_extra: bool = False
+) -> dict[str, Sequence[Any]]:
     """Check rows and return them as columns of JSON values, None where missing.
+
+    Args:
+        inputs: the columns there must be.
+        rows: one mapping per row.
+        max_rows: how many rows are taken.
+        ignore_extra: leave other columns out, rather than refuse them.
 
     Raises:
         ValidationFailed: says row and column, for the first :data:`LISTED` errors.
@@ -28,16 +38,20 @@ def to_columns(inputs: Sequence[Input], rows: Any, max_rows: int) -> dict[str, l
             hint="send them in several requests",
         )
     names = {item.name for item in inputs}
-    if all(isinstance(row, Mapping) and row.keys() == names for row in rows):
+    if all(isinstance(row, Mapping) and row.keys() == names for row in rows) or (
+        ignore_extra and all(isinstance(row, Mapping) and row.keys() >= names for row in rows)
+    ):
         try:
-            return {item.name: [item.read(row[item.name]) for row in rows] for item in inputs}
+            return {each.name: each.column([row[each.name] for row in rows]) for each in inputs}
         except Wrong:
             pass  # which ones, and what else is wrong, is looked up below
-    _refuse(inputs, rows, names)
+    _refuse(inputs, rows, None if ignore_extra else names)
     raise AssertionError("rows were refused without a reason")
 
 
-def _refuse(inputs: Sequence[Input], rows: Sequence[Mapping[str, Any]], names: set[str]) -> None:
+def _refuse(
+    inputs: Sequence[Input], rows: Sequence[Mapping[str, Any]], names: set[str] | None
+) -> None:
     errors: list[FieldError] = []
     for number, row in enumerate(rows):
         for error in _row_errors(number, row, inputs, names):
@@ -58,7 +72,7 @@ def _refusal(errors: Sequence[FieldError]) -> ValidationFailed:
 
 
 def _row_errors(
-    number: int, row: Any, inputs: Sequence[Input], names: set[str]
+    number: int, row: Any, inputs: Sequence[Input], names: set[str] | None
 ) -> Iterator[FieldError]:
     if not isinstance(row, Mapping):
         yield FieldError(("rows", number), f"must be an object, not {named(row)}")
@@ -72,6 +86,8 @@ def _row_errors(
             item.read(row[item.name])
         except Wrong as error:
             yield FieldError(loc, error.message, error.hint)
+    if names is None:
+        return
     for name in row:
         if name not in names:
             hint = f"the model takes {', '.join(map(repr, sorted(names)))}"
@@ -81,38 +97,39 @@ def _row_errors(
 
 
 def to_rows(
-    outputs: Mapping[str, Any], count: int, classes: Sequence[Any] | None
+    outputs: Mapping[str, Output], count: int, classes: Sequence[Any] | None
 ) -> list[dict[str, Any]]:
     """Return one mapping per row: every output by name; probabilities by label.
 
     Args:
-        outputs: nested lists by output name. ``classes`` is not per row: it names the columns of
-            ``probabilities``.
+        outputs: by name. ``classes`` is not per row: it names the columns of ``probabilities``.
         count: how many rows there must be.
         classes: labels for a graph that does not output them.
 
     Raises:
         Unavailable: an output has not one entry per row.
     """
-    labels = outputs.get("classes", classes)
-    columns: dict[str, list[Any]] = {}
-    for name, values in outputs.items():
-        if name == "classes":
-            continue
-        if not isinstance(values, list) or len(values) != count:
-            raise Unavailable(f"output {name!r} has not one entry per row", code="model_unusable")
-        columns[name] = [_entry(name, entry, labels) for entry in values]
+    labels = json_values(outputs["classes"]) if "classes" in outputs else classes
+    columns = {
+        name: _column(name, output, count, labels)
+        for name, output in outputs.items()
+        if name != "classes"
+    }
     return [
         dict(zip(columns, entries, strict=True)) for entries in zip(*columns.values(), strict=True)
     ]
 
 
-def _entry(name: str, entry: Any, labels: Any) -> Any:
-    if name == "probabilities" and isinstance(entry, list):
-        if isinstance(labels, list) and len(labels) == len(entry):
-            return {label_key(label): value for label, value in zip(labels, entry, strict=True)}
-        return entry
-    return entry[0] if isinstance(entry, list) and len(entry) == 1 else entry
+def _column(name: str, output: Output, count: int, labels: Sequence[Any] | None) -> list[Any]:
+    if output.shape[:1] != (count,):
+        raise Unavailable(f"output {name!r} has not one entry per row", code="model_unusable")
+    entries = json_values(output)
+    if name == "probabilities" and labels and output.shape[1:] == (len(labels),):
+        keys = [label_key(label) for label in labels]
+        if len(keys) == 1:
+            return [{keys[0]: entry} for entry in entries]
+        return [dict(zip(keys, entry, strict=True)) for entry in entries]
+    return entries
 
 
 def label_key(label: Any) -> str:

@@ -1,26 +1,37 @@
-"""The place of one model among the predict workers: a queue, and a process while it is needed."""
+"""One model among the predict workers: a queue, its processes, and batches of what queued.
+
+A request that finds a process idle runs at once. What arrives while all are busy queues up, and
+the next free process takes as much of it as fits one batch: no request waits for company.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from trainbox.engine import predict_refusals as refusals
+from trainbox.engine.predict_places import Places, Slot, Spawn
+from trainbox.recorder import Recorder
+from trainbox.workers import predict_wire as wire
 from trainbox.workers.predict_process import (
+    Loaded,
     ModelUnusable,
-    OutOfMemory,
     PredictProcess,
-    RunFailed,
     WorkerGone,
 )
-from trainbox_sdk.errors import TooLarge, Unavailable, ValidationFailed
+from trainbox_sdk.errors import TooLarge, TrainboxError, Unavailable
 
 log = logging.getLogger(__name__)
 
-Columns = Mapping[str, Sequence[Any]]
+TICK_S = 0.25
+"""Seconds a request waits before its model gets a further process, if there is a free place."""
+PATIENT_FAILURES = 2
+"""Failures in a row after which the next process is started at once."""
+LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -30,159 +41,357 @@ class SeatLimits:
     Attributes:
         memory_bytes: writable memory of the process.
         model_bytes: largest file that is loaded.
-        timeout_s: seconds for one request's run, and for its wait before that.
+        timeout_s: seconds for one run, and for a request's wait before that.
         load_timeout_s: seconds to start and to load the model.
+        idle_s: seconds after its last run that a process is kept.
+        batch_rows: rows up to which requests share a run.
+        batch_delay_s: seconds a request waits for company; 0 for not at all.
+        waiting: requests at one time for one model.
     """
 
     memory_bytes: int
     model_bytes: int
     timeout_s: float
     load_timeout_s: float
+    idle_s: float
+    batch_rows: int
+    batch_delay_s: float
+    waiting: int
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a model said: outputs by name, and the labels its file states."""
+@dataclass(slots=True)
+class Ticket:
+    """One request in the queue.
 
-    outputs: Mapping[str, Any]
-    classes: Sequence[Any] | None
+    Attributes:
+        item: None asks only for a ready process.
+        answer: gets the outputs of this request's rows.
+        deadline: when it has waited too long, in the loop's time.
+        alone: it was in a batch that killed a process; it shares no other.
+    """
+
+    item: wire.Item | None
+    answer: asyncio.Future[Sequence[wire.Output]]
+    deadline: float
+    alone: bool = False
 
 
 class Seat:
-    """One model's requests, one after the other, so that a failure is the failing request's alone.
+    """One model's requests and processes.
 
     Attributes:
-        users: requests that hold or await the worker; the predictor counts them.
-        expiry: when the idle worker is let go; the predictor sets it.
+        pending: requests in order.
+        slots: this model's places.
+        urgent: it may have a place beyond the limit (see :meth:`Places.assign`).
+        loaded: what the file says of itself, once a worker has loaded it.
     """
 
-    def __init__(self, digest: str, path: Path, limits: SeatLimits) -> None:
+    def __init__(  # noqa: PLR0917 - handed over by the predictor alone
+        self,
+        digest: str,
+        path: Path,
+        limits: SeatLimits,
+        places: Places,
+        spawn: Spawn,
+        recorder: Recorder,
+    ) -> None:
         self.digest = digest
-        self.users = 0
-        self.expiry: asyncio.TimerHandle | None = None
+        self.pending: deque[Ticket] = deque()
+        self.slots: list[Slot] = []
+        self.urgent = False
+        self.loaded: Loaded | None = None
         self._path = path
         self._limits = limits
-        self._turn = asyncio.Lock()
-        self._process: PredictProcess | None = None
+        self._places = places
+        self._spawn = spawn
+        self._recorder = recorder
+        self._loop = asyncio.get_running_loop()
+        self._flight = 0
+        self._pump_due = False
+        self._ticking = False
+        self._failures = 0
+        self._paused_until = 0.0
+        self._last_failure = ""
         self._closed = False
 
-    @property
-    def pid(self) -> int | None:
-        """The worker's process id, while there is one."""
-        return self._process.pid if self._process else None
+    # -- asking -------------------------------------------------------------------------------
 
-    async def run(self, columns: Columns) -> Answer:
-        """Predict when it is this request's turn.
+    async def run(self, item: wire.Item) -> Sequence[wire.Output]:
+        """Return the model's outputs for one request's rows.
 
         Raises:
             ValidationFailed: the model raises on these values.
             TooLarge: the model's file.
-            Unavailable: the worker failed, or the turn did not come.
+            Unavailable: the worker failed, or no turn came.
         """
-        try:
-            async with asyncio.timeout(self._limits.timeout_s):
-                await self._turn.acquire()
-        except TimeoutError as error:
-            raise busy("earlier requests for this model take too long") from error
-        try:
-            return await self._ask(columns)
-        except RunFailed as error:
-            raise ValidationFailed(
-                f"the model fails on these rows: {error}", code="model_run_failed"
-            ) from error
-        except (WorkerGone, TimeoutError) as error:
-            await self._drop()
-            raise self._unavailable(error) from error
-        finally:
-            self._turn.release()
+        return await self._enter(item)
 
-    async def close(self) -> None:
-        """Kill the worker for good; requests that wait fail. Harmless the second time."""
-        self._closed = True
-        if self.expiry is not None:
-            self.expiry.cancel()
-        await self._drop()
+    async def ready(self) -> Loaded:
+        """Return what the file says of itself, once a process has it loaded.
 
-    async def _ask(self, columns: Columns) -> Answer:
-        process = await self._ready()
-        if process.loaded.inputs.keys() != columns.keys():
-            raise _unusable("its inputs are not those of its signature")
-        outputs = await process.run(columns, timeout_s=self._limits.timeout_s)
-        return Answer(outputs, process.loaded.classes)
+        Raises:
+            TooLarge: the model's file.
+            Unavailable: as above.
+        """
+        if self.loaded is None or not any(_is_live(slot) for slot in self.slots):
+            await self._enter(None)
+        assert self.loaded is not None
+        return self.loaded
 
-    async def _ready(self) -> PredictProcess:
-        if self._process is not None and not self._process.alive:
-            await self._drop()
+    async def _enter(self, item: wire.Item | None) -> Sequence[wire.Output]:
         if self._closed:
-            raise closing()
-        if self._process is None:
-            self._process = await self._start()
-        return self._process
+            raise refusals.closing()
+        if self._flight >= self._limits.waiting:
+            raise refusals.busy(f"{self._flight} requests wait for this model already")
+        now = self._loop.time()
+        if not self.slots and now < self._paused_until:
+            raise refusals.paused(self._failures, self._paused_until - now, self._last_failure)
+        ticket = Ticket(item, self._loop.create_future(), now + self._limits.timeout_s)
+        self._flight += 1
+        self.pending.append(ticket)
+        self._pump_soon()
+        try:
+            return await ticket.answer
+        finally:
+            self._flight -= 1
 
-    async def _start(self) -> PredictProcess:
+    # -- running ------------------------------------------------------------------------------
+
+    def _pump_soon(self) -> None:
+        """Look at the queue once all that has arrived by now is in it."""
+        if not self._pump_due:
+            self._pump_due = True
+            delay = self._limits.batch_delay_s
+            if delay:
+                self._loop.call_later(delay, self._pump)
+            else:
+                self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        for slot in [*self.slots]:
+            if slot.process is not None and not slot.busy:
+                if not slot.process.alive:
+                    self._drop(slot)
+                elif batch := self._next_batch(slot.process.loaded):
+                    slot.busy = True
+                    self._places.used(slot)
+                    self._spawn(self._serve(slot, slot.process, batch))
+        if self.pending and not self._closed:
+            if not self.slots:
+                self._places.want(self)
+            self._tick_later()
+
+    def _next_batch(self, loaded: Loaded) -> list[Ticket]:
+        batch: list[Ticket] = []
+        rows, size = 0, 0
+        while self.pending:
+            ticket = self.pending[0]
+            if ticket.answer.done():  # gave up, or was told that it took too long
+                self.pending.popleft()
+                continue
+            if ticket.item is None:
+                ticket.answer.set_result(())
+                self.pending.popleft()
+                continue
+            rows += ticket.item.rows
+            size += sum(map(len, ticket.item.buffers))
+            shares = loaded.independent and not ticket.alone and size <= wire.MAX_BYTES // 2
+            if batch and not (shares and rows <= self._limits.batch_rows):
+                break
+            batch.append(self.pending.popleft())
+            if not shares:
+                break
+        return batch
+
+    async def _serve(self, slot: Slot, process: PredictProcess, batch: list[Ticket]) -> None:
+        items = [ticket.item for ticket in batch if ticket.item is not None]
+        self._recorder.predict_batch(sum(item.rows for item in items))
+        try:
+            groups = await process.run(items, timeout_s=self._limits.timeout_s)
+        except wire.BadFrame as error:
+            for ticket in batch:
+                _refuse(ticket, TooLarge(f"the request is too large: {error}"))
+        except (WorkerGone, TimeoutError) as error:
+            if isinstance(error, WorkerGone):
+                self._note_failure(str(error))
+            await self._lost(slot, batch, error)
+            return
+        else:
+            self._failures = 0
+            if groups[-1].status == wire.OUT_OF_MEMORY:
+                await self._lost(slot, batch[-groups[-1].count :], MemoryError())
+            deliver(groups, batch)
+        slot.busy = False
+        if slot.leaving or slot not in self.slots:
+            await self._let_go(slot)
+        else:
+            self._rest(slot)
+        self._pump()
+        self._places.assign()
+
+    async def _lost(self, slot: Slot, batch: Sequence[Ticket], error: Exception) -> None:
+        """Tell the one whose run ended its process; of several, each gets a run of its own."""
+        log.warning("predict worker of %s failed: %s", self.digest, error or type(error).__name__)
+        await self._let_go(slot)
+        if len(batch) > 1 and not self._closed:
+            for ticket in reversed(batch):
+                ticket.alone = True
+                ticket.deadline = self._loop.time() + self._limits.timeout_s
+                self.pending.appendleft(ticket)
+        else:
+            for ticket in batch:
+                _refuse(ticket, self._verdict(error))
+        self._pump()
+
+    def _verdict(self, error: Exception) -> Unavailable:
+        if self._closed:
+            return refusals.closing()
+        if isinstance(error, MemoryError):
+            return refusals.out_of_memory(self._limits.memory_bytes)
+        if isinstance(error, TimeoutError):
+            return refusals.too_slow(self._limits.timeout_s)
+        return refusals.worker_failed(str(error))
+
+    # -- processes ----------------------------------------------------------------------------
+
+    async def start(self, slot: Slot) -> None:
+        """Start the process of a place; if that fails, so do all who wait for it."""
+        try:
+            process = await self._started()
+        except TrainboxError as error:
+            self._drop(slot)
+            self._note_failure(error.message)
+            if not self.slots:
+                self._refuse_all(error)
+            return
+        if self._closed or slot not in self.slots:
+            await process.close()
+            return
+        log.info("predict worker %d serves %s", process.pid, self.digest)
+        slot.process, self.loaded, self.urgent = process, process.loaded, False
+        self._rest(slot)
+        self._pump()
+        self._places.assign()
+
+    async def _started(self) -> PredictProcess:
         limits = self._limits
         try:
             size = self._path.stat().st_size
             if size > limits.model_bytes:
                 raise TooLarge(f"the model has {size:,} bytes, at most {limits.model_bytes:,}")
-            process = await PredictProcess.start(
+            return await PredictProcess.start(
                 self._path, memory_bytes=limits.memory_bytes, timeout_s=limits.load_timeout_s
             )
         except ModelUnusable as error:
-            raise _unusable(str(error)) from error
-        except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise Unavailable(
-                f"the predict worker cannot be started: {error}", code="predict_worker_failed"
+            raise refusals.unusable(str(error)) from error
+        except TimeoutError as error:
+            raise refusals.worker_failed(
+                f"it did not load the model in {limits.load_timeout_s:g} s"
             ) from error
-        if self._closed:
-            await process.close()
-            raise closing()
-        log.info("predict worker %d serves %s", process.pid, self.digest)
-        return process
+        except (WorkerGone, OSError) as error:
+            raise refusals.worker_failed(str(error)) from error
 
-    async def _drop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            await process.close()
+    def _note_failure(self, message: str) -> None:
+        self._failures += 1
+        self._last_failure = message
+        if self._failures > PATIENT_FAILURES:
+            pause = min(LONGEST_PAUSE_S, 2.0 ** (self._failures - PATIENT_FAILURES - 2))
+            self._paused_until = self._loop.time() + pause
 
-    def _unavailable(self, error: Exception) -> Unavailable:
-        if self._closed:
-            return closing()
-        log.warning("predict worker of %s failed: %s", self.digest, error or "timeout")
-        if isinstance(error, OutOfMemory):
-            return Unavailable(
-                f"the prediction needs more than {self._limits.memory_bytes:,} bytes of memory",
-                code="predict_out_of_memory",
-                hint="send fewer rows at a time",
-            )
-        if isinstance(error, TimeoutError):
-            return Unavailable(
-                f"the prediction took longer than {self._limits.timeout_s:g} s",
-                code="predict_timeout",
-                hint="send fewer rows at a time",
-            )
-        return Unavailable(
-            f"the predict worker failed: {error}",
-            code="predict_worker_failed",
-            hint="send the request again; the next one gets a fresh worker",
+    def _rest(self, slot: Slot) -> None:
+        if slot.expiry is not None:
+            slot.expiry.cancel()
+        slot.expiry = self._loop.call_later(self._limits.idle_s, self._expire, slot)
+
+    def _expire(self, slot: Slot) -> None:
+        if slot in self.slots and slot.idle:
+            self._drop(slot)
+
+    def lose(self, slot: Slot) -> None:
+        """Know that a place is taken away; whoever takes it closes the process."""
+        if slot.expiry is not None:
+            slot.expiry.cancel()
+        if slot in self.slots:
+            self.slots.remove(slot)
+
+    def _drop(self, slot: Slot) -> None:
+        self.lose(slot)
+        self._spawn(self._let_go(slot))
+
+    async def _let_go(self, slot: Slot) -> None:
+        self.lose(slot)
+        if slot.process is not None:
+            await slot.process.close()
+        self._places.leave(slot)
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    def _tick_later(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        """Tell those who have waited too long; get a further process for those who wait long."""
+        self._ticking = False
+        now = self._loop.time()
+        reason = (
+            "earlier requests for this model take too long"
+            if self.slots
+            else "every predict worker is busy with other models"
         )
+        for ticket in self.pending:
+            if ticket.deadline <= now:
+                _refuse(ticket, refusals.busy(reason))
+        while self.pending and self.pending[0].answer.done():
+            self.pending.popleft()
+        if not self.pending or self._closed:
+            return
+        starting = any(slot.process is None for slot in self.slots)
+        waited = now - (self.pending[0].deadline - self._limits.timeout_s)
+        if waited >= TICK_S and not starting and self._places.free > 0:
+            self._places.want(self)
+        self._tick_later()
+
+    async def close(self) -> None:
+        """Kill the processes for good; requests that wait fail. Harmless the second time."""
+        self._closed = True
+        self._refuse_all(refusals.closing())
+        slots, self.slots = self.slots, []
+        for slot in slots:
+            if slot.expiry is not None:
+                slot.expiry.cancel()
+            if slot.process is not None:
+                await slot.process.close()
+
+    def _refuse_all(self, error: TrainboxError) -> None:
+        while self.pending:
+            _refuse(self.pending.popleft(), error)
 
 
-def busy(message: str) -> Unavailable:
-    """Return the refusal of a request there is no turn for."""
-    return Unavailable(message, code="predict_busy", hint="send the request again later")
+def _is_live(slot: Slot) -> bool:
+    return slot.process is not None and slot.process.alive
 
 
-def closing() -> Unavailable:
-    """Return the refusal of a request to a daemon that is stopping."""
-    return Unavailable("predictions are stopping", code="predict_closed")
+def deliver(groups: Sequence[wire.Group], batch: Sequence[Ticket]) -> None:
+    """Give every request of a run its part of the outcome."""
+    at = 0
+    for group in groups:
+        row = 0
+        for ticket in batch[at : at + group.count]:
+            assert ticket.item is not None
+            rows = ticket.item.rows
+            if group.status == wire.DONE and not ticket.answer.done():
+                ticket.answer.set_result([each.rows(row, rows) for each in group.outputs])
+            elif group.status == wire.BAD_INPUT:
+                _refuse(ticket, refusals.bad_input(group.text))
+            elif group.status == wire.FAILED:
+                _refuse(ticket, refusals.run_failed(group.text))
+            row += rows
+        at += group.count
 
 
-def _unusable(message: str) -> Unavailable:
-    return Unavailable(
-        f"the model cannot be served: {message}",
-        code="model_unusable",
-        hint="export it again; the checks of a new version say what is wrong",
-    )
+def _refuse(ticket: Ticket, error: TrainboxError) -> None:
+    if not ticket.answer.done():
+        ticket.answer.set_exception(error)

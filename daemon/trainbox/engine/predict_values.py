@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,9 @@ INTEGERS = {
     "int32": (-(2**31), 2**31 - 1),
     "int16": (-(2**15), 2**15 - 1),
     "int8": (-(2**7), 2**7 - 1),
+    "uint64": (0, 2**64 - 1),
+    "uint32": (0, 2**32 - 1),
+    "uint16": (0, 2**16 - 1),
     "uint8": (0, 2**8 - 1),
 }
 
@@ -56,6 +60,9 @@ class Wrong(ValueError):
 
 
 Convert = Callable[[Any], Any]
+Plain = Callable[[Sequence[Any], set[type]], bool]
+FEW = 8
+"""Values below which looking at each is cheaper than looking at all."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,31 @@ class Input:
     Attributes:
         nullable: whether its tensor has a value that means "missing".
         convert: returns what the worker takes for a present value, or raises :class:`Wrong`.
+        plain: whether a list of present values can be taken as it is, told by looking at the
+            list as a whole.
     """
 
     name: str
     type: str
     nullable: bool
     convert: Convert
+    plain: Plain
+
+    def column(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return what the worker takes for a column of JSON values, None for missing ones.
+
+        Raises:
+            Wrong: one of them is not of this input's type.
+        """
+        if len(values) >= FEW:
+            kinds = {each.__class__ for each in values}
+            present: Sequence[Any] = values
+            if None.__class__ in kinds and self.nullable:
+                kinds.discard(None.__class__)
+                present = [value for value in values if value is not None]
+            if not present or self.plain(present, kinds):
+                return values
+        return [self.read(value) for value in values]
 
     def read(self, value: Any) -> Any:
         """Return what the worker takes for a JSON value, None for a missing one.
@@ -102,16 +128,57 @@ def _input(item: Mapping[str, Any]) -> Input:
     name, kind, dtype = str(item["name"]), str(item["type"]), str(item.get("dtype", ""))
     match kind:
         case "number" if dtype in INTEGERS:
-            return Input(name, kind, nullable=False, convert=_integer(*INTEGERS[dtype]))
+            low, high = INTEGERS[dtype]
+            return Input(name, kind, False, _integer(low, high), _plain_integers(low, high))
         case "number":
-            return Input(name, kind, nullable=True, convert=_number(dtype))
+            return Input(name, kind, True, _number(dtype), _plain_numbers(dtype))
         case "boolean":
-            return Input(name, kind, nullable=dtype in FLOATS, convert=_boolean)
+            return Input(name, kind, dtype in FLOATS, _boolean, _plain_booleans)
         case "string":
-            return Input(name, kind, nullable=True, convert=_string)
+            return Input(name, kind, True, _string, _plain_texts)
         case "datetime":
-            return Input(name, kind, nullable=True, convert=epoch_seconds)
+            return Input(name, kind, True, epoch_seconds, _never_plain)
     raise Unavailable(f"input {name!r} has the unknown type {kind!r}", code="model_unusable")
+
+
+def _plain_numbers(dtype: str) -> Plain:
+    limit = FLOAT_LIMITS.get(dtype, sys.float_info.max)
+
+    def plain(values: Sequence[Any], kinds: set[type]) -> bool:
+        if not kinds <= {float, int} or not -limit <= min(values) <= max(values) <= limit:
+            return False
+        return all(map(math.isfinite, values))
+
+    return plain
+
+
+def _plain_integers(low: int, high: int) -> Plain:
+    def plain(values: Sequence[Any], kinds: set[type]) -> bool:
+        return kinds == {int} and low <= min(values) and max(values) <= high
+
+    return plain
+
+
+def _plain_booleans(values: Sequence[Any], kinds: set[type]) -> bool:
+    del values
+    return kinds == {bool}
+
+
+def _plain_texts(values: Sequence[Any], kinds: set[type]) -> bool:
+    if kinds != {str}:
+        return False
+    whole = "".join(values)
+    if whole.isascii():
+        return "\0" not in whole
+    try:
+        return "\0" not in whole and bool(whole.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _never_plain(values: Sequence[Any], kinds: set[type]) -> bool:
+    del values, kinds
+    return False
 
 
 def named(value: Any) -> str:

@@ -27,6 +27,7 @@ from trainbox.store.reader import Reader
 from trainbox.store.statistics import StatisticsStore
 from trainbox.store.times import now_micros
 from trainbox.store.tokens import TokenStore
+from trainbox.store.webhooks import WebhookStore
 from trainbox.store.trash import TrashStore
 from trainbox.store.uploads import UploadStore
 from trainbox.store.writer import Listener, Writer
@@ -78,6 +79,7 @@ class Store:
         self.models = ModelStore(self._writer, self._reader)
         self.aliases = AliasStore(self._writer, self._reader)
         self.tokens = TokenStore(self._writer, self._reader)
+        self.webhooks = WebhookStore(self._writer, self._reader)
         self.audit = AuditStore(self._writer, self._reader, layout.anchors)
         self.statistics = StatisticsStore(self._reader, layout)
 
@@ -119,6 +121,11 @@ class Store:
     @property
     def broken(self) -> str:  # noqa: D102 - the class says it
         return self._writer.broken
+
+    @property
+    def commits(self) -> int:
+        """How often something was committed since the start: what was read before is old."""
+        return self._writer.commits
 
     async def wait_broken(self) -> str:
         """Return why the store broke, once it does; the daemon then ends."""

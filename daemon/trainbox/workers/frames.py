@@ -1,11 +1,10 @@
-"""What daemon and predict worker say to each other: JSON documents, each behind its length.
+"""What daemon and worker say to each other of themselves: JSON documents, each behind its length.
 
 A frame is four bytes, the length of the rest as a big-endian number, then JSON in UTF-8.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from typing import Any
@@ -45,26 +44,16 @@ def decode(body: bytes) -> dict[str, Any]:
     return document
 
 
-async def read_body(reader: asyncio.StreamReader) -> bytes:
-    """Read one frame's body.
-
-    Raises:
-        BadFrame: too long.
-        asyncio.IncompleteReadError: the other side is gone.
-    """
-    length = int.from_bytes(await reader.readexactly(_HEAD), "big")
-    if length > MAX_BYTES:
-        raise BadFrame(f"a frame of {length} bytes is over {MAX_BYTES}")
-    return await reader.readexactly(length)
-
-
 def receive(sock: socket.socket) -> dict[str, Any] | None:
     """Read one document from a blocking socket; None when the other side is gone."""
-    head = _receive_exactly(sock, _HEAD)
-    if head is None:
-        return None
-    body = _receive_exactly(sock, int.from_bytes(head, "big"))
+    body = receive_bytes(sock)
     return None if body is None else decode(body)
+
+
+def receive_bytes(sock: socket.socket) -> bytes | None:
+    """Read one frame's body from a blocking socket; None when the other side is gone."""
+    head = _receive_exactly(sock, _HEAD)
+    return None if head is None else _receive_exactly(sock, int.from_bytes(head, "big"))
 
 
 def _receive_exactly(sock: socket.socket, count: int) -> bytes | None:

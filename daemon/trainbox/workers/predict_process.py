@@ -8,34 +8,36 @@ import os
 import socket
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainbox.workers import frames, launch
+from trainbox.workers import predict_wire as wire
 
 log = logging.getLogger(__name__)
 
 _WORKER = "trainbox.workers.predict_worker"
-LARGE = 10_000
-"""Values from which JSON is worked on beside the event loop."""
+_SOCKET_BYTES = 1024**2
+LARGE = 1024**2
+"""Bytes of an answer from which it is read beside the event loop."""
 
 
 class WorkerGone(Exception):
     """The worker died or spoke nonsense; what it was asked is not answered."""
 
 
-class OutOfMemory(WorkerGone):
-    """The worker's memory did not suffice."""
-
-
 class ModelUnusable(Exception):
     """The worker refuses to load the model; the next one would too."""
 
 
-class RunFailed(Exception):
-    """The model raised on these rows; the worker lives."""
+@dataclass(frozen=True)
+class TensorFacts:
+    """One input or output as the file declares it; -1 stands for a size that is not fixed."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -43,32 +45,82 @@ class Loaded:
     """What a worker says about its model.
 
     Attributes:
-        inputs: name to ONNX type, such as ``tensor(float)``.
         classes: labels in the order of the probabilities, where the file states them.
-        missing: layers of confinement this host does not give, and why.
+        independent: whether requests may share a run, as a row's answer depends on it alone.
+        applied: layers of confinement that hold.
+        missing: those this host does not give, and why.
     """
 
-    inputs: Mapping[str, str]
+    inputs: Sequence[TensorFacts]
+    outputs: Sequence[TensorFacts]
     classes: Sequence[Any] | None
+    independent: bool
     applied: Mapping[str, str]
     missing: Mapping[str, str]
 
 
-class PredictProcess:
-    """One live worker. Not for concurrent use: one request at a time."""
+class _Channel(asyncio.Protocol):
+    """Frames over a socket, one question at a time."""
 
-    def __init__(
-        self,
-        process: Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        errors: asyncio.Task[str],
-    ) -> None:
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._answer: asyncio.Future[bytes] | None = None
+        self.transport: asyncio.Transport | None = None
+        self.gone = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way to write."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Collect the answer, and hand it over once it is whole."""
+        if self._answer is None or self._answer.done():
+            self._end(WorkerGone("it spoke unasked"))
+            return
+        self._received += data
+        size = int.from_bytes(self._received[: wire.LENGTH], "big")
+        if size > wire.MAX_BYTES:
+            self._end(WorkerGone(f"it spoke nonsense: a frame of {size} bytes"))
+        elif len(self._received) == wire.LENGTH + size:
+            self._answer.set_result(bytes(memoryview(self._received)[wire.LENGTH :]))
+            self._received = bytearray()
+        elif len(self._received) > wire.LENGTH + size:
+            self._end(WorkerGone("it spoke nonsense: more than one answer"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits."""
+        del exc
+        self._end(WorkerGone(""))
+
+    def _end(self, error: WorkerGone) -> None:
+        self.gone = True
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def ask(self, parts: Sequence[wire.Buffer]) -> bytes:
+        """Send a frame and return the body of the answer.
+
+        Raises:
+            WorkerGone: with the cause, or empty if the socket just closed.
+        """
+        if self.gone or self.transport is None:
+            raise WorkerGone("")
+        self._answer = asyncio.get_running_loop().create_future()
+        self.transport.writelines(parts)
+        return await self._answer
+
+
+class PredictProcess:
+    """One live worker. Not for concurrent use: one run at a time."""
+
+    def __init__(self, process: Process, channel: _Channel, errors: asyncio.Task[str]) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._channel = channel
         self._errors = errors
-        self.loaded = Loaded({}, None, {}, {})
+        self.loaded = Loaded((), (), None, independent=False, applied={}, missing={})
 
     @classmethod
     async def start(cls, model: Path, *, memory_bytes: int, timeout_s: float) -> PredictProcess:
@@ -88,11 +140,13 @@ class PredictProcess:
         here, process = await _launch(model)
         assert process.stderr is not None
         errors = asyncio.create_task(launch.tail(process.stderr))
-        reader, writer = await asyncio.open_connection(sock=here)
-        worker = cls(process, reader, writer, errors)
+        loop = asyncio.get_running_loop()
+        _, channel = await loop.create_connection(_Channel, sock=here)
+        worker = cls(process, channel, errors)
         try:
             async with asyncio.timeout(timeout_s):
-                worker.loaded = _loaded(await worker._ask({"memory_bytes": memory_bytes}))
+                answer = await worker._ask([frames.encode({"memory_bytes": memory_bytes})])
+            worker.loaded = _loaded(answer)
         except BaseException:
             await asyncio.shield(worker.close())
             raise
@@ -106,67 +160,77 @@ class PredictProcess:
     @property
     def alive(self) -> bool:
         """Whether it has not been seen dead."""
-        return self._process.returncode is None and not self._reader.at_eof()
+        return self._process.returncode is None and not self._channel.gone
 
-    async def run(
-        self, columns: Mapping[str, Sequence[Any]], *, timeout_s: float
-    ) -> dict[str, Any]:
-        """Predict columns of JSON values of equal length; return outputs by name.
+    async def run(self, items: Sequence[wire.Item], *, timeout_s: float) -> list[wire.Group]:
+        """Run requests; return their outcomes in order, neighbours with one outcome together.
 
         After :class:`WorkerGone` or a TimeoutError the worker is of no more use: close it.
 
         Raises:
-            RunFailed: the model refuses these values.
             WorkerGone: it died.
             TimeoutError: no answer in time.
+            predict_wire.BadFrame: the requests are too large for one frame.
         """
+        frame = wire.run_frame(items)
         async with asyncio.timeout(timeout_s):
-            size = sum(map(len, columns.values()))
-            answer = await self._ask({"columns": columns}, large=size > LARGE)
-        if "out_of_memory" in answer:
-            raise OutOfMemory(str(answer["out_of_memory"]))
-        if "failed" in answer:
-            raise RunFailed(str(answer["failed"]))
-        outputs = answer.get("outputs")
-        if not isinstance(outputs, dict):
-            raise WorkerGone("it answered something else")
-        return outputs
+            body = await self._ask(frame)
+        try:
+            read = wire.read_answer
+            groups = await asyncio.to_thread(read, body) if len(body) > LARGE else read(body)
+            _check(groups, items, self.loaded)
+        except wire.BadFrame as error:
+            raise WorkerGone(f"it spoke nonsense: {error}") from error
+        return groups
 
     async def close(self) -> None:
         """Kill it and reap it; harmless when it is dead."""
         code = await launch.end(self._process)
-        self._writer.close()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()
+        if self._channel.transport is not None:
+            self._channel.transport.close()
         errors = await self._errors
         if errors.strip():
             log.info("predict worker %d (%s): %s", self.pid, launch.death(code), errors)
 
-    async def _ask(self, document: Any, *, large: bool = False) -> dict[str, Any]:
+    async def _ask(self, parts: Sequence[wire.Buffer]) -> bytes:
         try:
-            frame = (
-                await asyncio.to_thread(frames.encode, document)
-                if large
-                else (frames.encode(document))
-            )
-            self._writer.write(frame)
-            await self._writer.drain()
-            body = await frames.read_body(self._reader)
-            return (
-                await asyncio.to_thread(frames.decode, body)
-                if len(body) > LARGE
-                else frames.decode(body)
-            )
-        except asyncio.IncompleteReadError as error:
-            raise WorkerGone(await self._cause()) from error
-        except ConnectionError as error:
-            raise WorkerGone(await self._cause()) from error
-        except frames.BadFrame as error:
-            raise WorkerGone(f"it spoke nonsense: {error}") from error
+            return await self._channel.ask(parts)
+        except WorkerGone as error:
+            if str(error):
+                raise
+            cause = launch.death(await launch.end(self._process))
+            raise WorkerGone(f"it died of {cause}") from error
 
-    async def _cause(self) -> str:
-        """Say why the socket closed: the process is dead, or about to be."""
-        return f"it died of {launch.death(await launch.end(self._process))}"
+
+def _check(groups: Sequence[wire.Group], items: Sequence[wire.Item], loaded: Loaded) -> None:
+    """Believe nothing: as many outcomes as requests, and tensors of the size they state.
+
+    Raises:
+        predict_wire.BadFrame: says what is wrong.
+    """
+    if sum(group.count for group in groups) != len(items):
+        raise wire.BadFrame("not one outcome per request")
+    first = 0
+    for group in groups:
+        rows = sum(item.rows for item in items[first : first + group.count])
+        first += group.count
+        if group.status == wire.DONE and len(group.outputs) != len(loaded.outputs):
+            raise wire.BadFrame("not one tensor per output")
+        for output in group.outputs:
+            _check_output(output, rows, alone=group.count == 1)
+
+
+def _check_output(output: wire.Output, rows: int, *, alone: bool) -> None:
+    count = 1
+    for size in output.shape:
+        count *= size
+    width = wire.WIDTHS[output.datatype]
+    if width and count * width != len(output.data):
+        raise wire.BadFrame("a tensor of another size than its shape")
+    if output.per_row and output.shape[0] != rows:
+        raise wire.BadFrame("an output with other rows than the requests")
+    if output.per_row and not width and not alone and not output.offsets:
+        raise wire.BadFrame("texts without offsets")
 
 
 async def _launch(model: Path) -> tuple[socket.socket, Process]:
@@ -174,6 +238,8 @@ async def _launch(model: Path) -> tuple[socket.socket, Process]:
     fd = os.open(model, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         here, there = socket.socketpair()
+        for end in (here, there):  # the kernel gives as much of it as it may
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
         try:
             with there:
                 fds = (there.fileno(), fd)
@@ -185,12 +251,23 @@ async def _launch(model: Path) -> tuple[socket.socket, Process]:
         os.close(fd)
 
 
-def _loaded(answer: Mapping[str, Any]) -> Loaded:
-    if "unusable" in answer:
-        raise ModelUnusable(str(answer["unusable"]))
-    inputs, classes = answer.get("inputs"), answer.get("classes")
-    confinement = answer.get("confinement")
-    if not isinstance(inputs, dict) or not isinstance(confinement, dict):
-        raise WorkerGone("it did not say what it loaded")
-    labels = classes if isinstance(classes, list) else None
-    return Loaded(inputs, labels, confinement.get("applied", {}), confinement.get("missing", {}))
+def _loaded(body: bytes) -> Loaded:
+    try:
+        answer = frames.decode(body)
+        if "unusable" in answer:
+            raise ModelUnusable(str(answer["unusable"]))
+        classes, confinement = answer["classes"], answer["confinement"]
+        return Loaded(
+            inputs=[_tensor(item) for item in answer["inputs"]],
+            outputs=[_tensor(item) for item in answer["outputs"]],
+            classes=classes if isinstance(classes, list) else None,
+            independent=answer["independent"] is True,
+            applied=dict(confinement["applied"]),
+            missing=dict(confinement["missing"]),
+        )
+    except (frames.BadFrame, KeyError, TypeError, ValueError) as error:
+        raise WorkerGone(f"it did not say what it loaded: {error}") from error
+
+
+def _tensor(item: Mapping[str, Any]) -> TensorFacts:
+    return TensorFacts(str(item["name"]), str(item["datatype"]), tuple(map(int, item["shape"])))

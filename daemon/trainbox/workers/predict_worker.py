@@ -7,14 +7,18 @@ external data resolves to nothing. It ends when the daemon closes the socket.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from trainbox.workers import frames
+from trainbox.workers import predict_wire as wire
 from trainbox.workers.lockdown import lock_down
+
+if TYPE_CHECKING:
+    from trainbox.workers.tensors import Graph
 
 OPEN_FILES = 64
 FILE_BYTES = 1024
@@ -39,22 +43,23 @@ def main() -> int:
     )
     ready = {"confinement": {"applied": report.applied, "missing": report.missing}}
     try:
-        session, facts = load(model)
+        graph = load(model)
+        facts = frames.encode(ready | graph.facts())
     except Exception as error:  # noqa: BLE001 - whatever hostile bytes make onnxruntime raise
         sock.sendall(frames.encode({"unusable": str(error)[:2000]}))
         return 0
     del model
-    sock.sendall(frames.encode(ready | facts))
-    return serve(sock, session)
+    sock.sendall(facts)
+    return serve(sock, graph)
 
 
-def load(model: bytes) -> tuple[Any, dict[str, Any]]:
-    """Return a session and the facts the daemon needs: inputs and class labels."""
+def load(model: bytes) -> Graph:
+    """Return the model, ready to run."""
     # Imported only now: these libraries start threads, and a process with threads cannot be
     # confined.
     import onnxruntime as ort
 
-    from trainbox.workers.tensors import check_inputs
+    from trainbox.workers.tensors import Graph
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -62,35 +67,59 @@ def load(model: bytes) -> tuple[Any, dict[str, Any]]:
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # one large request would keep its memory for ever
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    check_inputs(session.get_inputs())
-    inputs = {value.name: value.type for value in session.get_inputs()}
-    stated = session.get_modelmeta().custom_metadata_map.get("trainbox.classes", "null")
-    return session, {"inputs": inputs, "classes": json.loads(stated)}
+    return Graph(ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
 
 
-def serve(sock: socket.socket, session: Any) -> int:
-    """Answer requests, one at a time, until the daemon hangs up."""
-    while (request := frames.receive(sock)) is not None:
-        try:
-            answer = frames.encode({"outputs": predict(session, request["columns"])})
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's graph makes it raise
-            text = f"{type(error).__name__}: {error}"[:2000]
-            if isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY):
-                sock.sendall(frames.encode({"out_of_memory": text}))
-                return 1  # a fresh process has a heap without holes
-            answer = frames.encode({"failed": text})
-        sock.sendall(answer)
+def serve(sock: socket.socket, graph: Graph) -> int:
+    """Answer runs, one at a time, until the daemon hangs up."""
+    while (body := frames.receive_bytes(sock)) is not None:
+        groups = list(answer(graph, wire.read_run(memoryview(body))))
+        sock.sendall(b"".join(wire.answer_frame(groups)))
+        if any(group.status == wire.OUT_OF_MEMORY for group in groups):
+            return 1  # a fresh process has a heap without holes
     return 0
 
 
-def predict(session: Any, columns: dict[str, list[Any]]) -> dict[str, Any]:
-    """Run the model on columns of JSON values; outputs by name, as JSON values."""
-    from trainbox.workers.tensors import feed_of, jsonable
+def answer(graph: Graph, items: Sequence[wire.Item]) -> Iterator[wire.Group]:
+    """Run requests: all whose neighbours are good in one batch, and each alone if that fails."""
+    from trainbox.workers.tensors import BadInput
 
-    outputs = session.run(None, feed_of(session.get_inputs(), columns))
-    names = [value.name for value in session.get_outputs()]
-    return {name: jsonable(output) for name, output in zip(names, outputs, strict=True)}
+    waiting: list[tuple[wire.Item, list[Any]]] = []
+    for item in items:
+        try:
+            columns = graph.columns(item)
+        except BadInput as error:
+            yield from batch(graph, waiting)
+            waiting = []
+            yield wire.Group(1, wire.BAD_INPUT, text=str(error)[:2000])
+        else:
+            waiting.append((item, columns))
+    yield from batch(graph, waiting)
+
+
+def batch(graph: Graph, requests: Sequence[tuple[wire.Item, list[Any]]]) -> Iterator[wire.Group]:
+    """Run requests as one batch; where that fails or cannot be divided, one by one."""
+    if not requests:
+        return
+    group = attempt(graph, requests)
+    divided = group.status == wire.DONE and graph.splits(group.outputs)
+    if len(requests) == 1 or group.status == wire.OUT_OF_MEMORY or divided:
+        yield group
+        return
+    for request in requests:
+        yield attempt(graph, [request])
+
+
+def attempt(graph: Graph, requests: Sequence[tuple[wire.Item, list[Any]]]) -> wire.Group:
+    """Run the model once; whatever it raises is the group's outcome."""
+    count, rows = len(requests), sum(item.rows for item, _ in requests)
+    try:
+        outputs = graph.run([columns for _, columns in requests], rows)
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's graph makes it raise
+        text = f"{type(error).__name__}: {error}"[:2000]
+        greedy = isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY)
+        return wire.Group(count, wire.OUT_OF_MEMORY if greedy else wire.FAILED, text=text)
+    return wire.Group(count, wire.DONE, outputs)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,95 @@
-"""Columns of JSON values to tensors, and back; runs in the predict worker."""
+"""Raw buffers to tensors, and back; runs in the predict worker."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING_DATETIME = np.iinfo(np.int64).min
+from trainbox.workers import predict_wire as wire
 
-ELEMENTS: Mapping[str, tuple[Any, Any]] = {
-    "tensor(float)": (np.float32, np.nan),
-    "tensor(double)": (np.float64, np.nan),
-    "tensor(float16)": (np.float16, np.nan),
-    "tensor(int64)": (np.int64, MISSING_DATETIME),
-    "tensor(int32)": (np.int32, None),
-    "tensor(int16)": (np.int16, None),
-    "tensor(int8)": (np.int8, None),
-    "tensor(uint8)": (np.uint8, None),
-    "tensor(bool)": (np.bool_, None),
-    "tensor(string)": (np.object_, ""),
-}
-"""ONNX element type to NumPy's, and what stands for a missing value where the type has one."""
+MAX_RANK = 4
+"""Dimensions of an output."""
 
-MAX_RANK = 2
+ROW_STATEMENT = "trainbox.rows"
+"""Metadata key: ``independent`` says that a row's answer does not depend on its neighbours,
+``together`` that it does. Without it, files with a ``trainbox.schema`` count as independent."""
 
 
 class Unusable(Exception):
-    """A graph whose inputs are not one column each."""
+    """A graph whose inputs are not one column each, or whose outputs are no tensors."""
+
+
+class BadInput(ValueError):
+    """One request's buffers are not what its input takes."""
+
+
+class Graph:
+    """One loaded model as a function from columns to tensors.
+
+    Args:
+        session: of onnxruntime.
+
+    Raises:
+        Unusable: an input is no column.
+    """
+
+    def __init__(self, session: Any) -> None:
+        check_inputs(session.get_inputs())
+        self._session = session
+        self._inputs = session.get_inputs()
+        self._outputs = session.get_outputs()
+        self._names = [value.name for value in self._outputs]
+        self._facts = session.get_modelmeta().custom_metadata_map
+        stated = self._facts.get(ROW_STATEMENT)
+        self.rows_are_independent = (
+            stated == "independent" if stated else "trainbox.schema" in self._facts
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the daemon needs to know, as JSON values."""
+        return {
+            "inputs": [_spec(value) for value in self._inputs],
+            "outputs": [_spec(value) for value in self._outputs],
+            "classes": json.loads(self._facts.get("trainbox.classes", "null")),
+            "independent": self.rows_are_independent,
+        }
+
+    def columns(self, item: wire.Item) -> list[Any]:
+        """Return one request's columns: arrays, and lists of texts.
+
+        Raises:
+            BadInput: a buffer of another size, or texts that are none.
+        """
+        return [
+            _column(value, buffer, item)
+            for value, buffer in zip(self._inputs, item.buffers, strict=True)
+        ]
+
+    def run(self, requests: Sequence[Sequence[Any]], rows: int) -> list[wire.Output]:
+        """Run the model once on the columns of some requests, one behind the other.
+
+        Raises:
+            Unusable: an output is not a tensor of a known type.
+        """
+        feed = {
+            value.name: _joined(value, [columns[at] for columns in requests])
+            for at, value in enumerate(self._inputs)
+        }
+        found = self._session.run(None, feed)
+        return [
+            _output(value, output, rows) for value, output in zip(self._outputs, found, strict=True)
+        ]
+
+    def splits(self, outputs: Sequence[wire.Output]) -> bool:
+        """Whether each request's part of the outputs can be told: all per row, or constant."""
+        return all(
+            output.per_row or _is_constant(value)
+            for value, output in zip(self._outputs, outputs, strict=True)
+        )
 
 
 def check_inputs(inputs: Sequence[Any]) -> None:
@@ -40,35 +101,65 @@ def check_inputs(inputs: Sequence[Any]) -> None:
     if not inputs:
         raise Unusable("the graph has no inputs")
     for value in inputs:
-        if value.type not in ELEMENTS:
+        if value.type not in wire.ONNX_TYPES:
             raise Unusable(f"input {value.name!r} is a {value.type}")
         one_column = len(value.shape) == 1 or value.shape[1:] in ([1], [None])
         if not one_column or isinstance(value.shape[0], int):
             raise Unusable(f"input {value.name!r} has shape {value.shape}, not [N, 1] or [N]")
 
 
-def feed_of(inputs: Sequence[Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, NDArray[Any]]:
-    """Return what onnxruntime takes for the given columns."""
-    return {value.name: _tensor(value, columns[value.name]) for value in inputs}
+def _spec(value: Any) -> dict[str, Any]:
+    datatype = wire.ONNX_TYPES.get(value.type, (value.type, ""))[0]
+    shape = [size if isinstance(size, int) else -1 for size in value.shape]
+    return {"name": value.name, "datatype": datatype, "shape": shape}
 
 
-def _tensor(value: Any, column: Sequence[Any]) -> NDArray[Any]:
-    dtype, missing = ELEMENTS[value.type]
-    filled = [missing if item is None else item for item in column] if None in column else column
-    tensor = np.array(filled, dtype=dtype)
+def _column(value: Any, buffer: wire.Buffer, item: wire.Item) -> Any:
+    datatype, code = wire.ONNX_TYPES[value.type]
+    if datatype == "BYTES":
+        read = wire.unpack_texts if item.packed else wire.read_texts
+        try:
+            texts = read(buffer, item.rows)
+        except ValueError as error:
+            raise BadInput(f"input {value.name!r}: {error}") from error
+        if "\0" in "".join(texts):
+            raise BadInput(f"input {value.name!r}: texts must not hold a NUL character")
+        return texts
+    wanted = item.rows * wire.WIDTHS[datatype]
+    if len(buffer) != wanted:
+        raise BadInput(f"input {value.name!r} has {len(buffer)} bytes, not {wanted}")
+    if datatype == "BOOL" and max(buffer, default=0) > 1:
+        raise BadInput(f"input {value.name!r}: a BOOL is one byte, 0 or 1")
+    return np.frombuffer(buffer, dtype=f"<{code}")
+
+
+def _joined(value: Any, columns: Sequence[Any]) -> NDArray[Any]:
+    if isinstance(columns[0], list):
+        texts = columns[0] if len(columns) == 1 else [text for part in columns for text in part]
+        tensor = np.array(texts, dtype=np.object_)
+    else:
+        tensor = columns[0] if len(columns) == 1 else np.concatenate(columns)
     return tensor if len(value.shape) == 1 else tensor.reshape(-1, 1)
 
 
-def jsonable(output: Any) -> Any:
-    """Return an output as JSON values: nested lists, null for what is not a finite number.
+def _is_constant(value: Any) -> bool:
+    return bool(value.shape) and isinstance(value.shape[0], int)
 
-    Raises:
-        Unusable: not a tensor.
-    """
-    if not isinstance(output, np.ndarray):
-        raise Unusable(f"an output is a {type(output).__name__}, not a tensor")
-    if output.dtype.kind == "f" and not np.isfinite(output).all():
-        values = output.astype(np.object_)
-        values[~np.isfinite(output)] = None
-        return values.tolist()
-    return output.tolist()
+
+def _output(value: Any, output: Any, rows: int) -> wire.Output:
+    if not isinstance(output, np.ndarray) or value.type not in wire.ONNX_TYPES:
+        raise Unusable(f"output {value.name!r} is a {type(output).__name__}, not a tensor")
+    if output.ndim > MAX_RANK:
+        raise Unusable(f"output {value.name!r} has {output.ndim} dimensions")
+    datatype = wire.ONNX_TYPES[value.type][0]
+    per_row = output.ndim > 0 and output.shape[0] == rows and not _is_constant(value)
+    if datatype != "BYTES":
+        return wire.Output(datatype, output.shape, output.tobytes(), per_row)
+    texts = [text.encode() for text in output.ravel().tolist()]
+    offsets: Sequence[int] = ()
+    if per_row:
+        each = len(texts) // rows
+        sizes = np.fromiter(map(len, texts), np.int64, len(texts)) + wire.LENGTH
+        ends = np.concatenate(([0], np.cumsum(sizes)))
+        offsets = ends[:: each or 1][: rows + 1].tolist() if each else [0] * (rows + 1)
+    return wire.Output(datatype, output.shape, wire.write_texts(texts), per_row, offsets)

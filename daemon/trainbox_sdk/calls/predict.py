@@ -9,6 +9,7 @@ from trainbox_sdk.artifacts import (
     PredictRequest,
 )
 from trainbox_sdk.calls.base import Principal
+from trainbox_sdk.predictions import InferRequest, InferResult, ServedModel
 
 
 class PredictCalls(Protocol):
@@ -20,4 +21,21 @@ class PredictCalls(Protocol):
         Raises:
             ValidationFailed: missing, extra or wrongly typed columns; says row and column.
             Unavailable: the worker died or ran out of time; says which.
+        """
+
+    async def infer(self, who: Principal, request: InferRequest) -> InferResult:
+        """Run a model on tensors in a confined worker process.
+
+        Raises:
+            ValidationFailed: tensors the model does not take, or outputs it does not have.
+            TooLarge: more rows than one request may have.
+            Unavailable: the worker died or ran out of time; says which.
+        """
+
+    async def served_model(self, who: Principal, model: str) -> ServedModel:
+        """Return what a model takes and gives, with a worker of it ready.
+
+        Raises:
+            NotFound: absent, or not theirs.
+            Unavailable: it cannot be served now, or ever; the code says which.
         """

@@ -1,5 +1,8 @@
 """The fake engine's part of :mod:`trainbox_sdk.calls`: predict."""
 
+import struct
+from collections.abc import Mapping
+
 from trainbox_sdk.artifacts import (
     Prediction,
     PredictRequest,
@@ -10,8 +13,19 @@ from trainbox_sdk.engine import (
 from trainbox_sdk.errors import (
     ValidationFailed,
 )
+from trainbox_sdk.predictions import (
+    Datatype,
+    InferRequest,
+    InferResult,
+    ServedModel,
+    Tensor,
+    TensorSpec,
+)
 from trainbox_sdk.testing import fake_data
 from trainbox_sdk.testing.fake_models import FakeModelCalls
+
+_DATATYPES: Mapping[str, Datatype] = {"number": "FP32", "string": "BYTES"}
+_YES = struct.pack("<I", 3) + b"yes"
 
 
 class FakePredictCalls(FakeModelCalls):
@@ -22,12 +36,45 @@ class FakePredictCalls(FakeModelCalls):
         self._enter("predict")
         model = await self.model(who, request.model)
         names = {column["name"] for column in model.signature["inputs"]}
+        rows_in = request.rows
+        if request.ignore_extra:
+            rows_in = [{k: v for k, v in row.items() if k in names} for row in rows_in]
         errors = [
-            error
-            for at, row in enumerate(request.rows)
-            for error in fake_data.compare(at, row, names)
+            error for at, row in enumerate(rows_in) for error in fake_data.compare(at, row, names)
         ]
         if errors:
             raise ValidationFailed("the rows do not fit the model", errors=errors)
         rows = [{"prediction": "yes", "probabilities": {"yes": 0.75, "no": 0.25}}]
         return Prediction(model.id, rows * len(request.rows), ())
+
+    async def infer(self, who: Principal, request: InferRequest) -> InferResult:
+        """Answer a constant for tensors with exactly the names of the signature."""
+        self._enter("infer")
+        served = await self.served_model(who, request.model)
+        if {each.name for each in request.inputs} != {each.name for each in served.inputs}:
+            raise ValidationFailed("the tensors do not fit the model", code="bad_tensors")
+        rows = request.inputs[0].shape[0]
+        found = {
+            "prediction": Tensor("prediction", "BYTES", (rows, 1), _YES * rows),
+            "probabilities": Tensor(
+                "probabilities", "FP32", (rows, 2), struct.pack("<2f", 0.75, 0.25) * rows
+            ),
+        }
+        wanted = request.outputs if request.outputs is not None else list(found)
+        if not set(wanted) <= found.keys():
+            raise ValidationFailed("the model has no such output", code="bad_tensors")
+        return InferResult(served.model, [found[name] for name in wanted])
+
+    async def served_model(self, who: Principal, model: str) -> ServedModel:
+        """Return a model by its signature."""
+        self._enter("served_model")
+        view = await self.model(who, model)
+        inputs = [
+            TensorSpec(column["name"], _DATATYPES[column["type"]], (-1, 1))
+            for column in view.signature["inputs"]
+        ]
+        outputs = [
+            TensorSpec("prediction", "BYTES", (-1, 1)),
+            TensorSpec("probabilities", "FP32", (-1, 2)),
+        ]
+        return ServedModel(view, inputs, outputs)

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainbox.engine.facade.rooms import Desk
-from trainbox_sdk.artifacts import (
-    Prediction,
-    PredictRequest,
-)
-from trainbox_sdk.engine import (
-    Principal,
-)
+from trainbox.engine.facade.rooms import Desk, Rooms
+from trainbox.engine.predict_lookup import Lookup
+from trainbox_sdk.artifacts import ModelView, Prediction, PredictRequest
+from trainbox_sdk.engine import Principal
+from trainbox_sdk.predictions import InferRequest, InferResult, ServedModel
 
 
 class PredictDesk(Desk):
     """Implements :class:`trainbox_sdk.calls.predict.PredictCalls`."""
 
+    def __init__(self, rooms: Rooms) -> None:
+        super().__init__(rooms)
+        self._lookup = Lookup(rooms.access.model, lambda: rooms.store.commits)
+
     async def predict(self, who: Principal, request: PredictRequest) -> Prediction:
         """Predict rows in a confined worker process."""
+        model, path = await self._model(who, request.model)
+        return await self._r.predictor.predict(
+            model, path, request.rows, ignore_extra=request.ignore_extra
+        )
+
+    async def infer(self, who: Principal, request: InferRequest) -> InferResult:
+        """Run a model on tensors in a confined worker process."""
+        model, path = await self._model(who, request.model)
+        return await self._r.predictor.infer(model, path, request)
+
+    async def served_model(self, who: Principal, model: str) -> ServedModel:
+        """Return what a model takes and gives, with a worker of it ready."""
+        return await self._r.predictor.describe(*await self._model(who, model))
+
+    async def _model(self, who: Principal, reference: str) -> tuple[ModelView, Path]:
         self._r.access.require(who, "predict")
-        model = await self._r.access.model(who, request.model)
-        path: Path = self._r.blobs.path(model.digest)
-        return await self._r.predictor.predict(model, path, request.rows)
+        model = await self._lookup.model(who, reference)
+        return model, self._r.blobs.path(model.digest)
