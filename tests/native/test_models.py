@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from yarl import URL
 
 from trainbox_plugins.native.catalogue.wire import PluginOut, TaskOut
-from trainbox_plugins.native.models.wire import ModelOut
+from trainbox_plugins.native.models.wire import AliasChangeOut, AliasOut, DirectoryOut, ModelOut
 from trainbox_plugins.native.predict.wire import PredictionOut
 from trainbox_plugins.native.config import Config
 from trainbox_sdk.testing.fake_engine import ONNX_BYTES, TOKEN
@@ -31,7 +31,9 @@ async def test_every_way_to_name_a_model(api, model):
     first, second = await model(), await model()
     TypeAdapter(ModelOut).validate_python(first)
     put = await api.http.put("/v1/models/churn/aliases/champion", json={"version": 1})
-    assert (put.status, (await put.json())["aliases"]) == (200, ["champion"])
+    pointed = await put.json()
+    TypeAdapter(AliasOut).validate_python(pointed)
+    assert (put.status, pointed["alias"], pointed["version"]) == (200, "champion", 1)
     found = {}
     for ref in (first["id"], "churn", "churn:1", "churn:2", "churn@champion"):
         found[ref] = (await (await api.http.get(f"/v1/models/{ref}")).json())["id"]

@@ -93,6 +93,10 @@ class Builds:
         finally:
             build.listeners.remove(report)
 
+    def environment(self, name: str) -> Environment | None:
+        """Return what a plugin registered under a name, or None."""
+        return self._environments.get(name)
+
     def forget(self, backend: str, name: str) -> None:
         """Drop what is remembered; the next step looks again."""
         self._built.pop((backend, name), None)

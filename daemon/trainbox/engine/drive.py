@@ -216,7 +216,8 @@ class Driver:
                 self._backend, self._shop, self._requests, self.cancel, self._notice
             )
             facts = await verifier.verify(self.step, collected)
-        model = await finish.new_model(self._shop.store, self.step, collected, facts)
+        made_in = self._shop.builds.environment(self.step.plan.environment)
+        model = await finish.new_model(self._shop.store, self.step, collected, facts, made_in)
         done = await self._write(
             lambda: self._shop.store.jobs.succeed(
                 self.step, self.step.state, artifacts=collected.artifacts, model=model

@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from trainbox.engine.artifact_directory.facts import record
 from trainbox.engine.outputs import Collected, OutputRefused
 from trainbox.ids import new_id
 from trainbox.store import Store
 from trainbox.store.records import NewArtifact, NewModel, StepRecord
+from trainbox_sdk.environments import Environment
 from trainbox_sdk.tasks import StepPlan
 
 MODEL_KIND = "model"
@@ -36,6 +38,7 @@ async def new_model(
     step: StepRecord,
     collected: Collected,
     facts: Mapping[str, Mapping[str, object]],
+    environment: Environment | None = None,
 ) -> NewModel | None:
     """Return the model row to insert with the step's success, or None without a model output."""
     artifact = next((a for a in collected.artifacts if a.kind == MODEL_KIND), None)
@@ -49,6 +52,13 @@ async def new_model(
         signature=_signature(artifact, result, facts),
         metrics=_numbers(result.get("metrics")),
         parity=_mapping(result.get("parity")),
+        facts=record(
+            result,
+            _mapping(facts.get(artifact.name)),
+            backend=step.backend,
+            environment=environment,
+            reference=step.environment_ref,
+        ),
     )
 
 

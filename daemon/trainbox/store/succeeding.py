@@ -14,6 +14,8 @@ from trainbox.store.transaction import Transaction
 from trainbox_sdk.artifacts import ModelView
 from trainbox_sdk.jobs import State
 
+LATEST_SQL = "SELECT MAX(version) AS version FROM models WHERE owner = ? AND name = ?"
+
 
 def succeed(
     tx: Transaction,
@@ -60,7 +62,7 @@ def _insert_model(
         raise ValueError(
             f"model {new.name} points at {new.artifact_id}, which the step did not leave"
         )
-    latest = tx.one("SELECT MAX(version) AS version FROM models WHERE name = ?", (new.name,))
+    latest = tx.one(LATEST_SQL, (step.owner, new.name))
     version = ((latest and latest["version"]) or 0) + 1
     shared: dict[str, Any] = {
         "id": new.id,
@@ -72,11 +74,13 @@ def _insert_model(
         "digest": artifact.digest,
         "bytes": artifact.bytes,
         "dataset_id": step.dataset_id,
+        "owner": step.owner,
     }
     documents = {
-        name: codec.dump(getattr(new, name)) for name in ("signature", "metrics", "parity")
+        name: codec.dump(getattr(new, name)) for name in ("signature", "metrics", "parity", "facts")
     }
-    tx.insert(ModelRow, {**shared, **documents, "owner": step.owner, "created_at": tx.now})
+    fresh = {"created_at": tx.now, "trashed_at": None, "purged_at": None}
+    tx.insert(ModelRow, {**shared, **documents, **fresh})
     tx.audit(step.owner, "model.create", new.id, f"{new.name}:{version} by {step.job_id}")
     tx.event(step.job_id, "model", {"model_id": new.id, "name": new.name, "version": version})
     row = tx.one("SELECT metrics FROM jobs WHERE id = ?", (step.job_id,))

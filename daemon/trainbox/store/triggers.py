@@ -91,4 +91,5 @@ def _attempts() -> list[str]:
 
 def triggers() -> Sequence[str]:
     """Return the ``CREATE TRIGGER`` statements of the newest schema."""
-    return [*_steps(), *_attempts(), *_append_only("events"), *_append_only("audit")]
+    kept = ("events", "audit", "model_alias_changes")
+    return [*_steps(), *_attempts(), *(line for table in kept for line in _append_only(table))]

@@ -222,4 +222,5 @@ def new_model(
         parity={"rows": 0},
         aliases=(),
         created_at=now(),
+        owner=job.owner,
     )

@@ -1,23 +1,21 @@
-"""``/v1/models``."""
+"""``/v1/models``: versions found, listed, thrown away and brought back."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from aiohttp import web
 
 from trainbox_plugins.native.models import translate, wire
+from trainbox_plugins.native.models.aliases import Aliases
+from trainbox_plugins.native.models.files import Files
 from trainbox_plugins.native.replies import file_reply, json_reply, page_reply
-from trainbox_plugins.native.requests import json_body, query
+from trainbox_plugins.native.requests import query
 from trainbox_plugins.native.table import FILE_REPLIES, Endpoint, PageOut, gives
 from trainbox_plugins.native.wire import NoQuery, PageQuery
 from trainbox_sdk.engine import Engine, Principal
-from trainbox_sdk.errors import FieldError, ValidationFailed
-from trainbox_sdk.operations import Content, Operation, Reply
-
-_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
-"""A word that needs no quoting in a URL or a shell, and is never taken for a version."""
+from trainbox_sdk.models import ModelFilter
+from trainbox_sdk.operations import Operation, Reply
 
 
 class Models:
@@ -27,7 +25,16 @@ class Models:
         self._engine = engine
 
     def endpoints(self) -> Sequence[Endpoint]:
-        """Return the routes of models."""
+        """Return the routes of models, of their aliases and of their files."""
+        return [
+            *self._found(),
+            *self._graph(),
+            *self._trash(),
+            *Aliases(self._engine).endpoints(),
+            *Files(self._engine).endpoints(),
+        ]
+
+    def _found(self) -> Sequence[Endpoint]:
         return [
             Endpoint(
                 "GET",
@@ -36,10 +43,11 @@ class Models:
                 Operation(
                     "listModels",
                     "models",
-                    "List models, newest first",
+                    "List model versions",
                     gives(PageOut[wire.ModelOut]),
                     scope="read",
-                    query=PageQuery,
+                    query=wire.ListQuery,
+                    problems=(422,),
                 ),
             ),
             Endpoint(
@@ -58,6 +66,24 @@ class Models:
             ),
             Endpoint(
                 "GET",
+                "/v1/models/{name}/versions",
+                self.versions,
+                Operation(
+                    "listModelVersions",
+                    "models",
+                    "List the versions of a name, newest first",
+                    gives(PageOut[wire.ModelOut]),
+                    scope="read",
+                    query=PageQuery,
+                    problems=(404, 422),
+                ),
+            ),
+        ]
+
+    def _graph(self) -> Sequence[Endpoint]:
+        return [
+            Endpoint(
+                "GET",
                 "/v1/models/{ref}/onnx",
                 self.onnx,
                 Operation(
@@ -67,7 +93,7 @@ class Models:
                     FILE_REPLIES,
                     scope="read",
                     query=NoQuery,
-                    problems=(404, 416),
+                    problems=(404, 412, 416),
                 ),
             ),
             Endpoint(
@@ -78,39 +104,62 @@ class Models:
                     "headModelOnnx",
                     "models",
                     "Size and digest of the ONNX file",
-                    {200: Reply("No body.")},
+                    {200: Reply("No body."), 206: Reply("No body."), 304: Reply("Unchanged.")},
                     scope="read",
                     query=NoQuery,
-                    problems=(404,),
+                    problems=(404, 412, 416),
                 ),
             ),
+        ]
+
+    def _trash(self) -> Sequence[Endpoint]:
+        return [
             Endpoint(
-                "PUT",
-                "/v1/models/{ref}/aliases/{alias}",
-                self.set_alias,
+                "DELETE",
+                "/v1/models/{ref}",
+                self.trash,
                 Operation(
-                    "setModelAlias",
+                    "trashModel",
                     "models",
-                    "Point an alias at a version",
+                    "Throw a version away; its bytes stay until the trash is purged",
                     gives(wire.ModelOut),
                     scope="submit",
                     query=NoQuery,
-                    problems=(404, 409, 415, 422),
-                    body=(Content(wire.AliasIn),),
+                    problems=(404, 409),
+                ),
+            ),
+            Endpoint(
+                "POST",
+                "/v1/models/{ref}/restore",
+                self.restore,
+                Operation(
+                    "restoreModel",
+                    "models",
+                    "Bring a version back from the trash, by id",
+                    gives(wire.ModelOut),
+                    scope="submit",
+                    query=NoQuery,
+                    problems=(404, 409),
                 ),
             ),
         ]
 
     async def list(self, request: web.Request, who: Principal) -> web.StreamResponse:
         """``GET /v1/models``."""
-        asked = query(request, PageQuery)
-        page = await self._engine.models(who, limit=asked.limit, after=asked.after)
-        return page_reply(page, translate.model)
+        which = translate.which(query(request, wire.ListQuery))
+        return page_reply(await self._engine.models(who, which), translate.model)
 
     async def show(self, request: web.Request, who: Principal) -> web.StreamResponse:
         """``GET /v1/models/{ref}``."""
         query(request, NoQuery)
         return json_reply(translate.model(await self._engine.model(who, request.match_info["ref"])))
+
+    async def versions(self, request: web.Request, who: Principal) -> web.StreamResponse:
+        """``GET /v1/models/{name}/versions``."""
+        asked = query(request, PageQuery)
+        newest = await self._engine.model(who, request.match_info["name"])
+        which = ModelFilter(name=newest.name, limit=asked.limit, after=asked.after)
+        return page_reply(await self._engine.models(who, which), translate.model)
 
     async def onnx(self, request: web.Request, who: Principal) -> web.StreamResponse:
         """``GET /v1/models/{ref}/onnx``."""
@@ -119,15 +168,14 @@ class Models:
         file = await self._engine.model_file(who, model.id)
         return file_reply(request, file, f"{model.name}-v{model.version}.onnx")
 
-    async def set_alias(self, request: web.Request, who: Principal) -> web.StreamResponse:
-        """``PUT /v1/models/{ref}/aliases/{alias}``: point the alias at a version of that name."""
-        name, alias = request.match_info["ref"], request.match_info["alias"]
-        if not _ALIAS.fullmatch(alias):
-            reason = "must be 1 to 64 letters, digits, '.', '_' or '-', a letter first"
-            raise ValidationFailed(
-                f"The alias {alias[:80]!r} {reason}.",
-                errors=[FieldError(("path", "alias"), reason)],
-            )
-        body = await json_body(request, wire.AliasIn)
-        model = await self._engine.set_alias(who, f"{name}:{body.version}", alias)
-        return json_reply(translate.model(model))
+    async def trash(self, request: web.Request, who: Principal) -> web.StreamResponse:
+        """``DELETE /v1/models/{ref}``."""
+        query(request, NoQuery)
+        thrown = await self._engine.trash_model(who, request.match_info["ref"])
+        return json_reply(translate.model(thrown))
+
+    async def restore(self, request: web.Request, who: Principal) -> web.StreamResponse:
+        """``POST /v1/models/{ref}/restore``."""
+        query(request, NoQuery)
+        restored = await self._engine.restore_model(who, request.match_info["ref"])
+        return json_reply(translate.model(restored))

@@ -1,0 +1,110 @@
+"""What is true when a model is made and could not be found out later."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from trainbox_sdk.artifacts import DatasetView, ModelView
+from trainbox_sdk.environments import Environment
+from trainbox_sdk.jobs import JobView
+
+TOLD_ELSEWHERE = frozenset({"metrics", "parity", "preview", "signature"})
+"""Keys of a guest's result that have a place of their own."""
+_PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+_IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def record(
+    result: Mapping[str, Any],
+    checked: Mapping[str, object],
+    *,
+    backend: str,
+    environment: Environment | None,
+    reference: str,
+) -> dict[str, Any]:
+    """Return the facts of a model that is about to be inserted, as JSON.
+
+    Args:
+        result: what the step reported.
+        checked: what the second sandbox found in the file.
+        backend: where the step ran.
+        environment: what it ran in; None where no plugin registers it any more.
+        reference: what the backend started. A directory of this host is nobody's business and is
+            left out; an image's digest stays.
+    """
+    preview = result.get("preview")
+    return {
+        "trainbox": version("trainbox"),
+        "backend": backend,
+        "environment": _environment(environment, reference),
+        "result": {key: value for key, value in result.items() if key not in TOLD_ELSEWHERE},
+        "preview": dict(preview) if isinstance(preview, Mapping) else None,
+        "check": {key: value for key, value in checked.items() if key != "signature"},
+    }
+
+
+def packages_of(lock: str) -> list[list[str]]:
+    """Return name and version of every package a pip requirements file pins, by name."""
+    return sorted([name.lower(), pinned] for name, pinned in _PINNED.findall(lock))
+
+
+def _environment(environment: Environment | None, reference: str) -> dict[str, Any] | None:
+    if environment is None:
+        return None
+    return {
+        "name": environment.name,
+        "python": environment.python,
+        "digest": environment.digest,
+        "image": reference if _IMAGE.fullmatch(reference) else None,
+        "packages": packages_of(environment.requirements.read_text()),
+    }
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Everything known of one version, from which its directory is made.
+
+    Attributes:
+        instance: which daemon made it.
+        dataset: None for a task without data.
+        facts: as :func:`record` wrote them; empty for a version from before there were any.
+        preview: rows in and predictions out; None where none could be made.
+    """
+
+    instance: str
+    model: ModelView
+    job: JobView
+    dataset: DatasetView | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    preview: Mapping[str, Any] | None = None
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """What the step reported beside metrics, parity, preview and signature."""
+        found: Mapping[str, Any] = self.facts.get("result") or {}
+        return found
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """What it was trained in; empty where nobody wrote it down."""
+        found: Mapping[str, Any] = self.facts.get("environment") or {}
+        return found
+
+    @property
+    def packages(self) -> Sequence[Sequence[str]]:
+        """Name and version of every package of the environment."""
+        found: Sequence[Sequence[str]] = self.environment.get("packages") or ()
+        return found
+
+    @property
+    def maker(self) -> str:
+        """Version of the daemon that made it."""
+        return str(self.facts.get("trainbox") or "0.1.0")
+
+    def pin(self, package: str) -> str | None:
+        """Return the version of a package in the environment, or None."""
+        return next((pinned for name, pinned in self.packages if name == package), None)
