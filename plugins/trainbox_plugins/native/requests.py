@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from trainbox_plugins.native.errors import Malformed, UnsupportedMedia
+from trainbox_plugins.native.strict_json import check_json, require_finite
+from trainbox_plugins.native.wire import PRINTABLE
 from trainbox_sdk.errors import FieldError, ValidationFailed
 
 M = TypeVar("M", bound=BaseModel)
+
+__all__ = ["did_you_mean", "idempotency_key", "json_body", "query", "require_finite"]
 
 MAX_KEY_LENGTH = 200
 _FIXED_HINTS = {"missing": "Add this field.", "json_type": "Send a JSON value."}
@@ -24,7 +27,7 @@ async def json_body(request: web.Request, model: type[M]) -> M:
 
     Raises:
         UnsupportedMedia: the content type is not JSON; a browser form cannot send one (CSRF).
-        Malformed: not JSON, or not UTF-8.
+        Malformed: not JSON, not UTF-8, or JSON that readers understand in two ways.
         ValidationFailed: unknown, missing or wrong fields, all of them at once.
     """
     if request.content_type != "application/json":
@@ -33,6 +36,7 @@ async def json_body(request: web.Request, model: type[M]) -> M:
             hint="Send the header 'Content-Type: application/json'.",
         )
     raw = await request.read()
+    check_json(raw)
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
@@ -74,23 +78,6 @@ def idempotency_key(request: web.BaseRequest) -> str | None:
     return key
 
 
-def require_finite(value: object, where: tuple[str | int, ...]) -> None:
-    """Refuse NaN and infinity, which Python's JSON readers let in where any value goes.
-
-    Raises:
-        ValidationFailed: names the place.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        error = FieldError(where, f"{value} is not a JSON number", "Leave it out, or send null.")
-        raise ValidationFailed("The request body has a number that JSON lacks.", errors=[error])
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            require_finite(item, (*where, key))
-    elif isinstance(value, list):
-        for at, item in enumerate(value):
-            require_finite(item, (*where, at))
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint with the nearest known word, or with all of them."""
     names = sorted(known)
@@ -123,6 +110,8 @@ def _words(
 ) -> tuple[str, str]:
     if kind == "extra_forbidden":
         return "unknown field", did_you_mean(str(loc[-1]), _fields_at(model, loc[:-1]))
+    if kind == "string_pattern_mismatch" and msg.endswith(f"'{PRINTABLE}'"):
+        return "must not have control characters", ""
     if loc[:1] == ("rows",) and len(loc) > 2:  # noqa: PLR2004 - rows, number, column
         return "must be a number, a string, a boolean or null", ""
     return msg[:1].lower() + msg[1:], _FIXED_HINTS.get(kind, "")

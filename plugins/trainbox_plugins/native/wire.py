@@ -7,14 +7,20 @@ answer; tests hold every response against these types.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+from trainbox_plugins.native.integers import accept_integral
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+"""Text that fits on one line of a log or a terminal: no control characters."""
 
 Cell = float | int | str | bool | None
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 Limit = Annotated[int, Field(ge=1, le=500)]
@@ -32,11 +38,18 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the schema, with integers as JSON Schema has them."""
+        return accept_integral(handler(source))
+
 
 class Query(BaseModel):
     """Base of query strings: text in, so numbers are parsed; unknown names are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class PageQuery(Query):
