@@ -13,6 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from trainbox import __version__, logs
 from trainbox.blobs import BlobStore, no_room_is_storage_full
@@ -21,6 +22,7 @@ from trainbox.engine.artifact_directory.directories import Directories
 from trainbox.engine.builds import Builds
 from trainbox.engine.draining import Drain
 from trainbox.engine.drive import Workshop
+from trainbox.engine.disposal import Disposal
 from trainbox.engine.events import EventFeed
 from trainbox.engine.facade import EngineFacade, Rooms
 from trainbox.engine.health import Pulse
@@ -31,9 +33,11 @@ from trainbox.engine.promotions import Promotions
 from trainbox.engine.readiness import ReadinessProbe
 from trainbox.engine.reconcile import Reconciler
 from trainbox.engine.sandboxes import SandboxFiles
+from trainbox.engine.receivers import Receivers
 from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.staging import CodeStage
 from trainbox.engine.supervisor import Supervisor
+from trainbox.engine.webhooks import Webhooks
 from trainbox.engine.timed_backend import TimedBackend
 from trainbox.engine.tokens import TokenRoom, first_token
 from trainbox.http.application import build_app, start_draining
@@ -47,6 +51,7 @@ from trainbox.registry import Registry, build_registry
 from trainbox.service_manager import notify, notify_status, take_sockets
 from trainbox.settings import Settings
 from trainbox.store import Store
+from trainbox.webhooks import Deliverer, DelivererConfig, Sender
 from trainbox.workbench import open_backends, require_state_dir
 from trainbox_sdk.errors import Unavailable
 from trainbox_sdk.jobs import JobEvent
@@ -68,6 +73,9 @@ class House:
     reconciler: Reconciler
     feed: EventFeed
     pulse: Pulse
+    receivers: Receivers
+    deliverer: Deliverer
+    disposal: Disposal
     metrics: Metrics
     heartbeat: Heartbeat
 
@@ -145,6 +153,9 @@ async def _furnish(
         recorder=recorder,
     )
     stack.push_async_callback(predictor.close)
+    receivers = Receivers(settings.webhook_allowed)
+    deliverer = _deliverer(stack, settings, store, receivers)
+    disposal = Disposal(store, blobs, files, settings.keep_failed_scratch_s)
     rooms = Rooms(
         store=store,
         blobs=blobs,
@@ -165,6 +176,8 @@ async def _furnish(
             recorder=metrics,
         ),
         scheduler=scheduler,
+        webhooks=Webhooks(store, access, receivers, deliverer.wake),
+        disposal=disposal,
         supervisor=supervisor,
         files=files,
         predictor=predictor,
@@ -195,6 +208,9 @@ async def _furnish(
         reconciler,
         feed,
         pulse,
+        receivers,
+        deliverer,
+        disposal,
         metrics,
         heartbeat,
     )
@@ -217,6 +233,24 @@ def _connect_feed(
     stack.callback(store.subscribe(hear))
     stack.callback(feed.close)
     return feed
+
+
+def _deliverer(
+    stack: AsyncExitStack, settings: Settings, store: Store, receivers: Receivers
+) -> Deliverer:
+    config = DelivererConfig(
+        retry_s=settings.webhook_retry_s,
+        disable_after_s=settings.webhook_disable_after_s,
+        keep_s=settings.webhook_keep_s,
+    )
+    deliverer = Deliverer(store, Sender(receivers), config)
+
+    def hear(events: Sequence[JobEvent]) -> None:
+        if any(event.kind == "state" for event in events):
+            deliverer.wake()
+
+    stack.callback(store.subscribe(hear))
+    return deliverer
 
 
 def _ingest_limits(settings: Settings) -> IngestLimits:
@@ -259,6 +293,7 @@ async def run(settings: Settings, ready: Callable[[str], None]) -> None:
             listening(app, settings.host, settings.port, config, handed) as url,
             _loops(house, stop),
         ):
+            house.receivers.own_ports.add(urlsplit(url).port or 0)
             house.plugins.notify_daemon_state("ready")
             notify("READY=1")
             notify_status(f"answers at {url}")
@@ -283,6 +318,8 @@ async def _loops(house: House, stop: asyncio.Event) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(house.scheduler.run(), name="scheduler"),
         asyncio.create_task(house.reconciler.run(house.settings.reconcile_s), name="reconcile"),
+        asyncio.create_task(house.deliverer.run(), name="webhooks"),
+        asyncio.create_task(house.disposal.run(), name="disposal"),
         asyncio.create_task(_until_broken(house.store), name="store guard"),
         asyncio.create_task(house.heartbeat.run(), name="heartbeat"),
     ]

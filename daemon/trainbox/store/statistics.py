@@ -13,6 +13,7 @@ from trainbox.store.layout import Layout
 from trainbox.store.reader import Reader
 from trainbox.store.tables import JobRow, StepRow
 from trainbox.store.times import now_micros
+from trainbox_sdk.jobs import State
 
 MICROS = 1_000_000
 WAITING = text("state = 'queued'")  # to the letter: else SQLite does not use the partial index
@@ -23,13 +24,13 @@ class Statistics:
     """One look.
 
     Attributes:
-        jobs: number of jobs by state; a state no job is in is absent.
+        jobs: number of jobs by state.
         queue_oldest_s: age of the oldest queued step in seconds; 0 where none waits.
         wal_bytes: size of the write-ahead log.
         backup_age_s: seconds since the newest backup was made; None where there is none.
     """
 
-    jobs: dict[str, int]
+    jobs: dict[State, int]
     queue_oldest_s: float
     wal_bytes: int
     backup_age_s: float | None
@@ -50,7 +51,7 @@ class StatisticsStore:
         """
         async with self._reader.session() as session:
             counted = await session.exec(select(JobRow.state, func.count()).group_by(JobRow.state))
-            jobs = {str(state): int(number) for state, number in counted.all()}
+            jobs = dict.fromkeys(State, 0) | {State(name): int(n) for name, n in counted.all()}
             waiting = select(func.min(StepRow.queued_at)).where(WAITING)
             oldest = (await session.exec(waiting)).one()
         age_s = max(0.0, (now_micros() - oldest) / MICROS) if oldest is not None else 0.0
@@ -63,7 +64,7 @@ class StatisticsStore:
         Raises:
             Unavailable: the database cannot be read.
         """
-        number = select(func.count()).where(WAITING)
+        number = select(func.count()).select_from(StepRow).where(WAITING)
         async with self._reader.session() as session:
             return int((await session.exec(number)).one())
 
