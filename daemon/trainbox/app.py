@@ -20,9 +20,9 @@ from trainbox.blobs import BlobStore, no_room_is_storage_full
 from trainbox.engine.access import Access
 from trainbox.engine.artifact_directory.directories import Directories
 from trainbox.engine.builds import Builds
+from trainbox.engine.disposal import Disposal
 from trainbox.engine.draining import Drain
 from trainbox.engine.drive import Workshop
-from trainbox.engine.disposal import Disposal
 from trainbox.engine.events import EventFeed
 from trainbox.engine.facade import EngineFacade, Rooms
 from trainbox.engine.health import Pulse
@@ -31,15 +31,15 @@ from trainbox.engine.intake import Intake
 from trainbox.engine.predict import Predictor
 from trainbox.engine.promotions import Promotions
 from trainbox.engine.readiness import ReadinessProbe
+from trainbox.engine.receivers import Receivers
 from trainbox.engine.reconcile import Reconciler
 from trainbox.engine.sandboxes import SandboxFiles
-from trainbox.engine.receivers import Receivers
 from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.staging import CodeStage
 from trainbox.engine.supervisor import Supervisor
-from trainbox.engine.webhooks import Webhooks
 from trainbox.engine.timed_backend import TimedBackend
 from trainbox.engine.tokens import TokenRoom, first_token
+from trainbox.engine.webhooks import Webhooks
 from trainbox.http.application import build_app, start_draining
 from trainbox.http.config import HttpConfig
 from trainbox.http.listener import listening

@@ -44,6 +44,17 @@ def _names(given: object) -> object:
 
 
 HostNames = Annotated[list[str], NoDecode, BeforeValidator(_names)]
+RECEIVER = r"(https?|\*)://([A-Za-z0-9.*?_-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}|\*))?/?"
+"""A pattern of URLs: scheme, host and port, with * in the last two."""
+Receivers = Annotated[
+    list[Annotated[str, Field(pattern=f"^{RECEIVER}$")]], NoDecode, BeforeValidator(_names)
+]
+Delays = Annotated[list[Annotated[float, Field(ge=0)]], NoDecode, BeforeValidator(_names)]
+
+
+def standard_delays() -> list[float]:
+    """Return the schedule that Standard Webhooks recommends: ten tries over about three days."""
+    return [5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0]
 
 
 def default_state_dir() -> Path:
@@ -109,6 +120,21 @@ class Settings(BaseSettings):
     )
     free_bytes_floor: Annotated[int, Field(ge=0)] = Field(
         512 * MIB, description="Below this much free space no job is accepted."
+    )
+    keep_failed_scratch_s: Annotated[float, Field(ge=0)] = Field(
+        604_800.0, description="Seconds for which a failed job can resume; then its scratch goes."
+    )
+    webhook_allowed: Receivers = Field(
+        default_factory=list, description="The only receivers of webhooks; empty for any."
+    )
+    webhook_retry_s: Delays = Field(
+        default_factory=standard_delays, description="Seconds before each further try of a webhook."
+    )
+    webhook_disable_after_s: Annotated[float, Field(gt=0)] = Field(
+        432_000.0, description="Seconds of nothing but failures after which a webhook is disabled."
+    )
+    webhook_keep_s: Annotated[float, Field(gt=0)] = Field(
+        2_592_000.0, description="Seconds for which the log of deliveries is kept."
     )
     log_level: LogLevel = Field("INFO", description="Level of the daemon's own log.")
     access_log: bool = Field(True, description="Whether each request leaves a line in the log.")

@@ -118,6 +118,8 @@ class JobView:
         progress: fraction in [0, 1].
         eta_s: seconds left, where the guest knows.
         metrics: last value of each metric; final ones once it succeeded.
+        duration_s: seconds from the start to the end; None before, and where it never ran.
+        deleted_at: when its files were freed.
     """
 
     id: str
@@ -141,6 +143,8 @@ class JobView:
     metrics: Mapping[str, float]
     model_id: str | None
     steps: tuple[StepView, ...]
+    duration_s: float | None = None
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -103,6 +103,10 @@ class SandboxFiles:
         suffix = "" if role == "step" else f"-{role}"
         return self._logs / f"{attempt_id}{suffix}.log"
 
+    def logs(self, attempt_id: str) -> list[Path]:
+        """Return the logs that an attempt and its checks left."""
+        return [self.log(attempt_id), *self._logs.glob(f"{attempt_id}-*.log")]
+
     def folder(self, ref: SandboxRef) -> Path:
         """Return the sandbox's own directory."""
         return self._sandboxes / f"{ref.attempt_id}-{ref.role}"
@@ -193,6 +197,10 @@ class SandboxFiles:
     def scratch_owners(self) -> set[str]:
         """Return the steps that have a scratch directory."""
         return {_first_word(path) for path in self._scratch.iterdir()}
+
+    def scratches(self, steps: Collection[str]) -> list[Path]:
+        """Return the scratch directories of these steps and of their checks."""
+        return [path for path in self._scratch.iterdir() if _first_word(path) in steps]
 
     def discard_scratch(self, steps: AbstractSet[str]) -> None:
         """Delete all scratch directories of these steps; nothing will resume from them."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, text, union_all
+from sqlalchemy import func, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from trainbox import states
 from trainbox.cancellation import whole
-from trainbox.store import cursors, guests, moves, submitting, succeeding
+from trainbox.store import guests, job_changes, listing, moves, submitting, succeeding
+from trainbox.store.job_changes import Deleted
 from trainbox.store.reader import Reader
 from trainbox.store.records import (
     GuestEvent,
@@ -29,6 +30,7 @@ from trainbox.store.times import micros
 from trainbox.store.transaction import Transaction
 from trainbox.store.views import (
     ACTIVE_STEPS_SQL,
+    AFTER_DONE,
     LIVE_STEPS_SQL,
     ONE_STEP_SQL,
     QUEUED_STEPS_SQL,
@@ -40,6 +42,14 @@ from trainbox.store.writer import Writer
 from trainbox_sdk.artifacts import ArtifactView
 from trainbox_sdk.engine import JobFilter, Page
 from trainbox_sdk.jobs import JobView, State
+
+BEFORE_SQL = f"""
+SELECT s.job_id FROM steps AS s JOIN jobs AS j ON j.id = s.job_id
+ WHERE s.state = 'queued' AND j.backend = :backend AND s.id <> :id AND {AFTER_DONE}
+   AND (s.priority > :priority
+        OR (s.priority = :priority AND s.seq < (SELECT seq FROM steps WHERE id = :id)))
+ ORDER BY s.priority DESC, s.seq
+"""  # noqa: S608 - a constant
 
 
 class JobStore:
@@ -139,7 +149,8 @@ class JobStore:
 
         Args:
             step_id: the step.
-            code, sentence: the reason.
+            code: the reason's word.
+            sentence: the reason.
             facts: what the event says beside it, such as the job ahead.
         """
         await self._writer.write(
@@ -201,18 +212,76 @@ class JobStore:
         return views[0] if views else None
 
     async def list(self, which: JobFilter, owner: str | None) -> Page[JobView]:
-        """Return one page of jobs, newest first; ``owner`` None for everyone's.
+        """Return one page of jobs; ``owner`` None for everyone's.
 
         Raises:
             ValidationFailed: a cursor of another listing, or a page of no items.
         """
-        size = cursors.page_size(which.limit)
-        below = cursors.decode("jobs", which.after)
+        size = listing.size_of_page(which)
+        asked = listing.fingerprint(which, owner)
+        walk = listing.page_walk(which, owner, listing.decode(asked, which.after), size + 1)
         async with self._reader.session() as session:
-            rows = (await session.exec(_listing(which, owner, below, size + 1))).all()
-            views = await _with_steps(session, rows)
-        seqs = {row.id: row.seq for row in rows}
-        return cursors.page("jobs", views, size, lambda view: seqs[view.id], lambda view: view)
+            connection = await session.connection()
+            found = (await whole(connection.execute(text(walk.sql), walk.parameters))).all()
+            shown = [listing.Place(row.key, row.seq) for row in found[:size]]
+            rows = await session.exec(
+                select(JobRow).where(col(JobRow.seq).in_([place.seq for place in shown]))
+            )
+            by_seq = {row.seq: row for row in rows}
+            views = await _with_steps(session, [by_seq[place.seq] for place in shown])
+        more = len(found) > size
+        return Page(tuple(views), listing.encode(asked, shown[-1]) if more else None)
+
+    async def change(
+        self,
+        job_id: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        who: str,
+    ) -> JobView:
+        """Replace a job's labels, give it another priority, or both or neither.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: another priority for a job that does not wait any more.
+        """
+
+        def change(tx: Transaction) -> None:
+            if priority is not None:
+                job_changes.prioritise(tx, job_id, priority, who)
+            if labels is not None:
+                job_changes.relabel(tx, job_id, labels, who)
+
+        await self._writer.write(change)
+        return await self._existing(job_id)
+
+    async def delete(self, job_id: str, *, who: str) -> Deleted:
+        """Hide an ended job and say which of its files nothing needs any more.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it has not ended.
+        """
+        return await self._writer.write(lambda tx: job_changes.delete(tx, job_id, who))
+
+    async def waiting_before(self, step: StepRecord) -> Sequence[str]:
+        """Return the jobs whose steps start before this one on its backend, the next one first."""
+        values = {"backend": step.backend, "priority": step.priority, "id": step.id}
+        async with self._reader.session() as session:
+            connection = await session.connection()
+            rows = await whole(connection.execute(text(BEFORE_SQL), values))
+            return [row.job_id for row in rows]
+
+    async def ended_steps(self, step_ids: Collection[str], before: datetime) -> set[str]:
+        """Return which of these steps ended before a moment."""
+        ended = (
+            select(StepRow.id)
+            .join(AttemptRow, col(AttemptRow.id) == col(StepRow.attempt_id))
+            .where(col(StepRow.id).in_(step_ids), col(AttemptRow.finished_at) < micros(before))
+        )
+        async with self._reader.session() as session:
+            return set((await session.exec(ended)).all())
 
     async def live_steps(self) -> Sequence[StepRecord]:
         """Return every step that has not ended, oldest first, those that wait for others too."""
@@ -270,32 +339,6 @@ class JobStore:
         view = await self.get(job_id)
         assert view is not None, job_id
         return view
-
-
-def _listing(which: JobFilter, owner: str | None, below: int, rows: int) -> Any:
-    """Return the SELECT of one page. Each part walks one index and stops after ``rows``."""
-    conditions = [col(JobRow.seq) < below]
-    if owner is not None:
-        conditions.append(col(JobRow.owner) == owner)
-    if which.task is not None:
-        conditions.append(col(JobRow.task) == which.task)
-    if which.dataset_id is not None:
-        conditions.append(col(JobRow.dataset_id) == which.dataset_id)
-    newest_first = col(JobRow.seq).desc()
-    if not which.states:
-        return select(JobRow).where(*conditions).order_by(newest_first).limit(rows)
-    # One walk per state: with "state IN (...)" a rare state would scan all the others.
-    parts = [
-        select(JobRow.seq)
-        .where(*conditions, col(JobRow.state) == state.value)
-        .order_by(newest_first)
-        .limit(rows)
-        .subquery()
-        for state in sorted(which.states)
-    ]
-    seqs = union_all(*(select(part.c.seq) for part in parts)).subquery()
-    found = col(JobRow.seq).in_(select(seqs.c.seq))
-    return select(JobRow).where(found).order_by(newest_first).limit(rows)
 
 
 async def _with_steps(session: AsyncSession, jobs: Sequence[JobRow]) -> list[JobView]:

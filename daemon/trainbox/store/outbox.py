@@ -1,7 +1,7 @@
 """What webhooks are to be told, written in the transaction of the fact itself.
 
-A fact that is on the disk is told at least once, whatever becomes of the daemon; one that was rolled
-back never. The body is fixed here, so that every attempt sends the same bytes.
+A fact that is on the disk is told at least once, whatever becomes of the daemon; one that was
+rolled back never. The body is fixed here, so that every attempt sends the same bytes.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from trainbox.blobs import BlobStore
 from trainbox.engine.access import Access
 from trainbox.engine.artifact_directory.directories import Directories
+from trainbox.engine.disposal import Disposal
 from trainbox.engine.draining import Drain
 from trainbox.engine.events import EventFeed
 from trainbox.engine.intake import Intake
@@ -18,6 +19,7 @@ from trainbox.engine.sandboxes import SandboxFiles
 from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.supervisor import Supervisor
 from trainbox.engine.tokens import TokenRoom
+from trainbox.engine.webhooks import Webhooks
 from trainbox.ingest import Ingest
 from trainbox.registry import Registry
 from trainbox.store import Store
@@ -38,6 +40,8 @@ class Rooms:
     tokens: TokenRoom
     intake: Intake
     scheduler: Scheduler
+    webhooks: Webhooks
+    disposal: Disposal
     supervisor: Supervisor
     files: SandboxFiles
     predictor: Predictor
