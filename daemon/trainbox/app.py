@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from trainbox import __version__, logs
 from trainbox.blobs import BlobStore, no_room_is_storage_full
+from trainbox.datasets import DatasetFiler, ImportRoots, RowReader, Uploads
 from trainbox.engine.access import Access
 from trainbox.engine.artifact_directory.directories import Directories
 from trainbox.engine.builds import Builds
@@ -39,6 +40,7 @@ from trainbox.engine.staging import CodeStage
 from trainbox.engine.supervisor import Supervisor
 from trainbox.engine.timed_backend import TimedBackend
 from trainbox.engine.tokens import TokenRoom, first_token
+from trainbox.engine.trash import Trash
 from trainbox.engine.webhooks import Webhooks
 from trainbox.http.application import build_app, start_draining
 from trainbox.http.config import HttpConfig
@@ -150,16 +152,24 @@ async def _furnish(
         max_rows=settings.max_predict_rows,
         batch_rows=settings.predict_batch_rows,
         batch_delay_s=settings.predict_batch_delay_s,
-        recorder=recorder,
+        recorder=metrics,
     )
     stack.push_async_callback(predictor.close)
     receivers = Receivers(settings.webhook_allowed)
     deliverer = _deliverer(stack, settings, store, receivers)
     disposal = Disposal(store, blobs, files, settings.keep_failed_scratch_s)
+    ingest = Ingest(blobs, _ingest_limits(settings), state_dir / "tmp")
+    filer = DatasetFiler(store, ingest, blobs)
+    uploads = await _open_uploads(stack, settings, store, filer)
     rooms = Rooms(
         store=store,
         blobs=blobs,
-        ingest=Ingest(blobs, _ingest_limits(settings), state_dir / "tmp"),
+        filer=filer,
+        uploads=uploads,
+        imports=ImportRoots(settings.allowed_import_roots),
+        rows=RowReader(),
+        trash=Trash(store, blobs),
+        ingest=ingest,
         registry=registry,
         access=access,
         tokens=TokenRoom(store, access),
@@ -251,6 +261,21 @@ def _deliverer(
 
     stack.callback(store.subscribe(hear))
     return deliverer
+
+
+async def _open_uploads(
+    stack: AsyncExitStack, settings: Settings, store: Store, filer: DatasetFiler
+) -> Uploads:
+    uploads = Uploads(
+        store,
+        filer,
+        settings.state_dir / "uploads",
+        max_bytes=settings.max_upload_bytes,
+        expiry_s=settings.upload_expiry_s,
+    )
+    await uploads.start()
+    stack.push_async_callback(uploads.close)
+    return uploads
 
 
 def _ingest_limits(settings: Settings) -> IngestLimits:
