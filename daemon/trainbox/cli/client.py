@@ -203,22 +203,29 @@ def _raise_problem(response: httpx2.Response) -> None:
     if response.status_code < httpx2.codes.BAD_REQUEST:
         return
     response.read()
-    try:
-        problem = response.json()
-        what = problem["detail"] or problem["title"]
-        where = [_field_line(one) for one in problem.get("errors", ())]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        what, where, problem = f"The daemon answered {response.status_code}.", [], {}
+    problem = _object(response)
+    what = problem.get("detail") or problem.get("title") or ""
+    where = [_field_line(one) for one in problem.get("errors", ())]
     request_id = problem.get("request_id")
     if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR and request_id:
         where.append(f"request id {request_id}")
     raise CliError(
-        what,
+        what or f"The daemon answered {response.status_code}.",
         STATUS_EXITS.get(response.status_code, Exit.INTERNAL),
         where=where,
         next_step=problem.get("hint", ""),
         code=problem.get("code", ""),
+        problem=problem,
     )
+
+
+def _object(response: httpx2.Response) -> dict[str, Any]:
+    """Return a JSON object, or an empty one where the body is anything else."""
+    try:
+        document = response.json()
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _field_line(error: Mapping[str, Any]) -> str:

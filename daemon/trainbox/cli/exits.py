@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import IO, Any
 
@@ -73,6 +73,7 @@ class CliError(click.ClickException):
         where: field, file or URL; one line each.
         next_step: what to do, empty where nothing is to be added.
         code: stable word of the daemon's problem document.
+        problem: the whole of what the daemon answered, where that was a JSON object.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class CliError(click.ClickException):
         where: Sequence[str] = (),
         next_step: str = "",
         code: str = "",
+        problem: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(what)
         self.exit_code = exit_code  # type: ignore[misc]  # click has one per class
         self.where = tuple(where)
         self.next_step = next_step
         self.code = code
+        self.problem = dict(problem or {})
         # Asked now: by the time the error is shown, click has left the context.
         context = click.get_current_context(silent=True)
         self.json_wanted = context is not None and getattr(context.obj, "json", False)

@@ -27,6 +27,7 @@ class LazyGroup(click.Group):
         "tasks": ("tasks", "What can be trained, and its parameters."),
         "images": ("images", "Build the environments that training runs in."),
         "plugins": ("plugins", "What the daemon has loaded."),
+        "admin": ("admin", "Look after a daemon: doctor, backup, restore, gc."),
     }
 
     def list_commands(self, _ctx: click.Context) -> list[str]:

@@ -29,23 +29,7 @@ def back_up(layout: Layout, label: str) -> Path:
     layout.backups.mkdir(mode=0o700, exist_ok=True)
     at = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     copy = layout.backups / f"trainbox-{at}-{label}.db"
-    aside = copy.with_name(copy.name + ASIDE)
-    try:
-        # VACUUM INTO takes an empty file that exists, so that the copy is never readable by others.
-        os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        with closing(connect(layout.database, mode="ro")) as source:
-            source.execute("VACUUM INTO ?", (str(aside),))
-        if problem := first_problem(aside):
-            raise StoreError(layout.database, f"its backup {aside} is not whole: {problem}")
-        sync(aside)
-        aside.rename(copy)
-        sync_directory(layout.backups)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(
-            layout.database, f"no backup could be made in {layout.backups}: {error}"
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
+    copy_database(layout.database, copy)
     for old in sorted(layout.backups.glob("trainbox-*.db"))[:-BACKUPS_KEPT]:
         old.unlink()
     return copy
@@ -56,3 +40,26 @@ def first_problem(database: Path) -> str:
     with closing(connect(database, mode="ro")) as connection:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     return "" if found == "ok" else str(found)
+
+
+def copy_database(database: Path, copy: Path) -> None:
+    """Copy a database as it is now, checked and synced; under its name it is whole or absent.
+
+    Raises:
+        StoreError: the copy could not be made or is not whole.
+    """
+    aside = copy.with_name(copy.name + ASIDE)
+    try:
+        # VACUUM INTO takes an empty file that exists, so that the copy is never readable by others.
+        os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with closing(connect(database, mode="ro")) as source:
+            source.execute("VACUUM INTO ?", (str(aside),))
+        if problem := first_problem(aside):
+            raise StoreError(database, f"its backup {aside} is not whole: {problem}")
+        sync(aside)
+        aside.rename(copy)
+        sync_directory(copy.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(database, f"no backup could be made in {copy.parent}: {error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
