@@ -12,6 +12,7 @@
     ├── TooLarge              over a stated limit of bytes, rows or columns
     ├── Unavailable           try again later (retryable)
     │   ├── StorageFull       the state directory has no room
+    │   ├── RateLimited       the caller asks too often
     │   └── BackendUnavailable the engine behind a backend does not answer
     ├── BackendRejected       the backend will never accept this (permanent)
     └── PluginError           a plugin broke its contract
@@ -142,6 +143,20 @@ class Unavailable(TrainboxError):
 
     default_code = "unavailable"
     retryable = True
+
+
+class RateLimited(Unavailable):
+    """The caller asks too often.
+
+    Attributes:
+        retry_after_s: whole seconds until it may ask again.
+    """
+
+    default_code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_s: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = max(retry_after_s, 1)
 
 
 class StorageFull(Unavailable):

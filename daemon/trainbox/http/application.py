@@ -6,13 +6,16 @@ import asyncio
 import logging
 import re
 from collections.abc import Sequence
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from trainbox import logs
-from trainbox.http import bodies, guards
 from trainbox.http.config import HttpConfig
+from trainbox.http.deadlines import BodyTooSlow
+from trainbox.http.doorkeeper import VISIT, Doorkeeper
+from trainbox.http.expectations import answer_expectation
+from trainbox.http.gate import Gate
 from trainbox.http.mounts import MountTable
 from trainbox.http.observe import Observer, observing
 from trainbox.http.openapi import own_routes
@@ -47,26 +50,36 @@ def build_app(
     Raises:
         MountClash: two surfaces want the same URLs.
         InvalidOperation: a route's operation says what cannot be.
+        ValueError: a rate or a trusted proxy that is none.
     """
-    table = MountTable(surfaces, engine)
+    doorkeeper = Doorkeeper(engine, config.rates, config.unix_trust)
+    guarded = cast("Engine", doorkeeper)
+    table = MountTable(surfaces, guarded)
     limits: dict[web.AbstractRoute, Route] = {}
     app = web.Application(
         middlewares=[
             observing(observer, access_log=config.access_log),
-            _gate(table, limits, config),
+            _gate(table, Gate(config, doorkeeper, limits)),
         ]
     )
     app[DRAIN] = Drain(observer.stream_dropped if observer else None)
     _add_routes(
         app,
         own_routes(
-            ops_routes(engine, observer, metrics_public=config.metrics_public), table.mounts
+            ops_routes(guarded, observer, metrics_public=config.metrics_public), table.mounts
         ),
         limits,
     )
     for mount in table.mounts:
         _add_routes(app, mount.routes, limits)
-    app.on_response_prepare.append(_on_prepare)
+
+    async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+        visit = VISIT.get()
+        if visit is not None:
+            doorkeeper.tell(visit, response.headers)
+        await _on_prepare(request, response)
+
+    app.on_response_prepare.append(on_prepare)
     app.on_shutdown.append(_on_shutdown)
     return app
 
@@ -81,7 +94,10 @@ def _add_routes(
         if route.method == "GET" and route.path not in heads:
             methods.append("HEAD")
         for method in methods:
-            limits[app.router.add_route(method, route.path, route.handler)] = route
+            added = app.router.add_route(
+                method, route.path, route.handler, expect_handler=answer_expectation
+            )
+            limits[added] = route
 
 
 def start_draining(app: web.Application) -> None:
@@ -89,33 +105,21 @@ def start_draining(app: web.Application) -> None:
     app[DRAIN].draining = True
 
 
-def _gate(
-    table: MountTable, limits: dict[web.AbstractRoute, Route], config: HttpConfig
-) -> Middleware:
+def _gate(table: MountTable, gate: Gate) -> Middleware:
     """Return the middleware every request passes, known path or not."""
-    hosts = config.hosts
-
-    async def admit(request: web.Request) -> web.Request:
-        guards.check_host(request, hosts)
-        guards.check_site(request)
-        guards.check_drain(
-            request, draining=request.app[DRAIN].draining, retry_after_s=config.retry_after_s
-        )
-        route = limits.get(request.match_info.route)
-        if route is None or route.max_body_bytes is None:
-            return request
-        return await bodies.read_capped(request, route.max_body_bytes, config.body_timeout_s)
 
     @web.middleware
-    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def pass_gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = _request_id(request)
-        logs.bind(request_id=request[REQUEST_ID])
+        passage = gate.arrive(request)
         try:
-            return await handler(await admit(request))
+            return await handler(await gate.admit(request, passage))
         except Exception as error:  # noqa: BLE001 - the last handler of every error of a request
             return _answer(error, request, table)
+        finally:
+            gate.leave(passage)
 
-    return gate
+    return pass_gate
 
 
 def _answer(error: Exception, request: web.Request, table: MountTable) -> web.StreamResponse:
@@ -127,8 +131,10 @@ def _answer(error: Exception, request: web.Request, table: MountTable) -> web.St
         return web.Response(status=400)  # nobody reads it
     if _STARTED in request:
         raise error  # the client has half an answer: aiohttp logs the error and cuts the connection
-    if not isinstance(error, (web.HTTPException, TrainboxError)):
+    if not isinstance(error, (web.HTTPException, TrainboxError, BodyTooSlow)):
         _log_failure(error, request)
+    if isinstance(error, BodyTooSlow):
+        error = web.HTTPRequestTimeout(text=str(error))
     owner = table.owner(request.path)
     try:
         response = owner.error_response(error, request) if owner else problem(error, request)

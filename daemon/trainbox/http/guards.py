@@ -15,13 +15,12 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 
-def check_host(request: web.BaseRequest, hosts: frozenset[str]) -> None:
+def check_host(given: str, hosts: frozenset[str]) -> None:
     """Let only known names of this daemon through.
 
     Raises:
         web.HTTPMisdirectedRequest: 421 (RFC 9110 §15.5.20).
     """
-    given = request.headers.get(hdrs.HOST, "")
     match = _HOST.fullmatch(given)
     if match is None or match[1].lower().rstrip(".") not in hosts:
         raise web.HTTPMisdirectedRequest(
@@ -30,15 +29,22 @@ def check_host(request: web.BaseRequest, hosts: frozenset[str]) -> None:
         )
 
 
-def check_site(request: web.BaseRequest) -> None:
+def check_site(request: web.BaseRequest, own: frozenset[str]) -> None:
     """Refuse what a browser sends on behalf of another site.
+
+    Args:
+        request: with its header.
+        own: origins of this daemon's own pages.
 
     Raises:
         web.HTTPForbidden: 403.
     """
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin != f"{request.scheme}://{request.headers[hdrs.HOST]}":
-        raise web.HTTPForbidden(text=f"Requests from origin {origin[:200]!r} are refused.")
+    if origin is not None and origin not in own:
+        raise web.HTTPForbidden(
+            text=f"Requests from origin {origin[:200]!r} are refused; "
+            "behind a proxy, set public_url."
+        )
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None and site not in {"same-origin", "none"}:
         raise web.HTTPForbidden(text=f"Requests that a browser marks {site[:40]!r} are refused.")

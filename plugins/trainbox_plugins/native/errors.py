@@ -26,6 +26,12 @@ class UnsupportedMedia(sdk.ValidationFailed):
     default_code = "unsupported_media_type"
 
 
+class UnknownTusVersion(sdk.ValidationFailed):
+    """A resumable upload speaks another version of tus."""
+
+    default_code = "unknown_tus_version"
+
+
 class UploadStalled(sdk.ValidationFailed):
     """The body stopped arriving."""
 
@@ -35,6 +41,7 @@ class UploadStalled(sdk.ValidationFailed):
 STATUSES: Mapping[type[sdk.TrainboxError], tuple[int, str]] = {
     Malformed: (400, "Malformed body"),
     UnsupportedMedia: (415, "Unsupported media type"),
+    UnknownTusVersion: (412, "Precondition failed"),
     UploadStalled: (408, "Body timeout"),
     sdk.ValidationFailed: (422, "Validation failed"),
     sdk.NotFound: (404, "Not found"),
@@ -43,6 +50,7 @@ STATUSES: Mapping[type[sdk.TrainboxError], tuple[int, str]] = {
     sdk.Forbidden: (403, "Forbidden"),
     sdk.TooLarge: (413, "Too large"),
     sdk.StorageFull: (507, "Storage full"),
+    sdk.RateLimited: (429, "Too many requests"),
     sdk.Unavailable: (503, "Unavailable"),
     sdk.BackendRejected: (422, "Rejected by the backend"),
     sdk.PluginError: (500, "Plugin error"),
@@ -71,11 +79,13 @@ def _from_sdk(error: sdk.TrainboxError, request: web.Request) -> web.Response:
     document["errors"] = [
         {"loc": list(one.loc), "msg": one.msg, "hint": one.hint} for one in error.errors
     ]
+    if error.faults:
+        document["faults"] = [{**vars(fault)} for fault in error.faults]  # type: ignore[typeddict-item]
     headers: dict[str, str] = {}
     if isinstance(error, sdk.Unauthenticated):
         headers[hdrs.WWW_AUTHENTICATE] = challenge(error.code)
     if error.retryable:
-        headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+        headers[hdrs.RETRY_AFTER] = str(getattr(error, "retry_after_s", RETRY_AFTER_S))
     return _response(document, headers)
 
 
