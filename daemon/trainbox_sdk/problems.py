@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 from collections.abc import Mapping
 
-from typing_extensions import TypedDict  # pydantic reads the one of typing from Python 3.12 on
+from typing_extensions import NotRequired, TypedDict  # pydantic reads the one of typing from Python 3.12 on
 
 from trainbox_sdk.operations import Content
 
@@ -20,6 +20,19 @@ class FieldProblem(TypedDict):
     hint: str
 
 
+class FaultProblem(TypedDict):
+    """One place in uploaded data that cannot be taken."""
+
+    rule: str
+    message: str
+    hint: str
+    row: int | None
+    line: int | None
+    column: str | None
+    value: str | None
+    file: str
+
+
 class Problem(TypedDict):
     """RFC 9457 problem document with our extensions."""
 
@@ -32,6 +45,7 @@ class Problem(TypedDict):
     errors: list[FieldProblem]
     hint: str
     request_id: str
+    faults: NotRequired[list[FaultProblem]]
 
 
 PROBLEM = Content(Problem, MEDIA_TYPE)
@@ -53,6 +67,19 @@ HTTP_CODES: Mapping[int, str] = {
 }
 """Codes of what is refused before or beside a handler."""
 
+HTTP_HINTS: Mapping[int, str] = {
+    400: "Send one well-formed request in HTTP/1.1 (RFC 9112).",
+    403: "Programs leave Origin and Sec-Fetch-Site out; pages must come from this daemon.",
+    408: "Send the whole body without a pause.",
+    413: "Send less at once; docs/limits.md has the limits.",
+    417: "Send 'Expect: 100-continue', or no Expect at all.",
+    421: "Use a name of this machine, or add yours to TRAINBOX_ALLOWED_HOSTS.",
+    429: "Wait as long as Retry-After says.",
+    500: "Give the request id to whoever reads the daemon's log.",
+    503: "Try again after as long as Retry-After says.",
+}
+"""What to do about it."""
+
 
 def http_problem(
     *, status: int, path: str, method: str, text: str, allow: str = "", request_id: str = ""
@@ -68,7 +95,8 @@ def http_problem(
         request_id: as in ``X-Request-ID``.
     """
     title = http.HTTPStatus(status).phrase
-    code, detail, hint = HTTP_CODES.get(status, "http_error"), text or title, ""
+    code, hint = HTTP_CODES.get(status, "http_error"), HTTP_HINTS.get(status, "")
+    detail = text or title
     if status == http.HTTPStatus.NOT_FOUND:
         detail, hint = f"{path} is not a path of this daemon.", "GET /docs lists them."
         if path.endswith("/") and path != "/":
