@@ -10,7 +10,7 @@ from trainbox.blobs import BlobStore
 from trainbox.store import Store
 from trainbox_sdk.artifacts import ModelView
 from trainbox_sdk.engine import Page, Principal
-from trainbox_sdk.errors import Conflict, NotFound, Unavailable
+from trainbox_sdk.errors import Conflict, NotFound, TooLarge, Unavailable
 from trainbox_sdk.models import AliasChange, AliasMove, AliasView
 
 log = logging.getLogger(__name__)
@@ -22,10 +22,11 @@ UNUSABLE = "model_unusable"
 class Warmer(Protocol):
     """What can load a model before anyone asks it to predict."""
 
-    async def warm(self, model: ModelView, path: Path) -> None:
+    async def warm(self, model: ModelView, path: Path, /) -> None:
         """Load a model.
 
         Raises:
+            TooLarge: its file.
             Unavailable: ``model_unusable`` for ever; any other code for now.
         """
 
@@ -81,8 +82,8 @@ class Promotions:
             return  # the move says what is wrong
         try:
             await self._warmer.warm(model, self._blobs.path(model.digest))
-        except Unavailable as error:
-            if error.code == UNUSABLE:
+        except (TooLarge, Unavailable) as error:
+            if isinstance(error, TooLarge) or error.code == UNUSABLE:
                 raise Conflict(
                     f"{name}:{version} cannot be served: {error.message}",
                     code="model_unusable",

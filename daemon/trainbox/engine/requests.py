@@ -79,8 +79,19 @@ class Requests:
         *,
         code: Path,
         environment: str,
+        preview: object = None,
     ) -> SandboxSpec:
-        """Return the second sandbox, which looks at one artifact of the step."""
+        """Return the second sandbox, which looks at one artifact of the step.
+
+        Args:
+            step: what left the artifact.
+            role: of this sandbox.
+            check: what to run.
+            artifact: what to look at.
+            code: staged packages.
+            environment: what to run in.
+            preview: rows and predictions the step claims for it, for the check to try.
+        """
         resources = Resources(
             cpus=min(1.0, step.resources.cpus),
             memory_bytes=check.memory_bytes,
@@ -89,7 +100,7 @@ class Requests:
         guest = GuestSpec(
             entry=check.entry,
             task=step.task,
-            params={"artifact": artifact.name, "digest": artifact.digest},
+            params={"artifact": artifact.name, "digest": artifact.digest, "preview": preview},
             job={"job_id": step.job_id, "step": step.plan.name, "attempt": step.attempt},
             cpus=resources.cpus,
             memory_bytes=resources.memory_bytes,

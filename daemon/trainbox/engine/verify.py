@@ -81,14 +81,20 @@ class Verifier:
                 raise PluginError(f"no plugin registers the check {output.check!r}")
             if output.name in artifacts:
                 artifact = artifacts[output.name]
-                found[output.name] = await self._check(step, role, check, artifact)
+                claim = collected.result.get("preview")
+                found[output.name] = await self._check(step, role, check, artifact, claim)
         return found
 
     async def _check(
-        self, step: StepRecord, role: str, check: ArtifactCheck, artifact: NewArtifact
+        self,
+        step: StepRecord,
+        role: str,
+        check: ArtifactCheck,
+        artifact: NewArtifact,
+        preview: object,
     ) -> Mapping[str, object]:
         for _ in range(RUNS):
-            spec = await self._spec(step, role, check, artifact)
+            spec = await self._spec(step, role, check, artifact, preview)
             decided = await self._run(spec)
             if decided.state is not State.INTERRUPTED:
                 return _accepted(spec, artifact, decided)
@@ -112,7 +118,12 @@ class Verifier:
         return _in_its_own_words(decided, ended, spec)
 
     async def _spec(
-        self, step: StepRecord, role: str, check: ArtifactCheck, artifact: NewArtifact
+        self,
+        step: StepRecord,
+        role: str,
+        check: ArtifactCheck,
+        artifact: NewArtifact,
+        preview: object,
     ) -> SandboxSpec:
         built = await patiently(
             lambda: self._shop.builds.ensure(self._backend, check.environment, _no_report),
@@ -120,7 +131,7 @@ class Verifier:
         )
         code = await self._shop.stage.stage(check.packages)
         return self._requests.check_spec(
-            step, role, check, artifact, code=code, environment=built.reference
+            step, role, check, artifact, code=code, environment=built.reference, preview=preview
         )
 
     async def _start(self, spec: SandboxSpec) -> None:

@@ -8,7 +8,8 @@ outputs is what the daemon believes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import onnx
 import onnxruntime as ort
 
 from trainbox_guest.run import GuestError, Run
+from trainbox_plugins.onnx_kit.rows import predict
 
 MAX_IR_VERSION = 13
 MAX_OPSET = 26
@@ -24,6 +26,8 @@ MAX_ML_OPSET = 5
 DOMAINS = {"": MAX_OPSET, "ai.onnx": MAX_OPSET, "ai.onnx.ml": MAX_ML_OPSET}
 MISSING_DATETIME = np.iinfo(np.int64).min
 PROBE_ROWS = (0, 1, 3)
+MAX_PREVIEW_ROWS = 10
+TOLERANCE = 1e-5
 
 ELEMENT_TYPES = {
     "tensor(float)": ("number", np.float32),
@@ -48,12 +52,14 @@ def main(run: Run) -> None:
     schema = _schema(session)
     for rows in PROBE_ROWS:
         _dry_run(session, rows)
+    inputs = [_input(value, schema) for value in session.get_inputs()]
     run.result(
         {
             "signature": {
-                "inputs": [_input(value, schema) for value in session.get_inputs()],
+                "inputs": inputs,
                 "outputs": [_output(value) for value in session.get_outputs()],
             },
+            "preview": _preview(session, inputs, run.params.get("preview")),
             "ir_version": model.ir_version,
             "opsets": {item.domain or "ai.onnx": item.version for item in model.opset_import},
             "nodes": len(model.graph.node),
@@ -161,6 +167,37 @@ def _dry_run(session: Any, rows: int) -> None:
     for value, output in zip(session.get_outputs(), outputs, strict=True):
         if value.name != "classes" and (not hasattr(output, "shape") or output.shape[0] != rows):
             raise _refuse(f"output {value.name!r} has not one entry per row for {rows} rows")
+
+
+def _preview(
+    session: Any, inputs: Sequence[Mapping[str, Any]], claimed: Any
+) -> dict[str, Any] | None:
+    """Return the claimed rows with what the file predicts for them here; None without a claim."""
+    if not isinstance(claimed, dict):
+        return None
+    try:
+        rows = claimed["rows"][:MAX_PREVIEW_ROWS]
+        known = [{item["name"]: row[item["name"]] for item in inputs} for row in rows]
+        predicted = predict(session, inputs, known)
+        same = _alike(predicted, claimed["predictions"][:MAX_PREVIEW_ROWS])
+    except Exception as error:  # a hostile claim, and whatever it makes onnxruntime raise
+        raise _refuse(
+            f"its preview cannot be predicted: {type(error).__name__}: {error}"
+        ) from error
+    if not same:
+        raise _refuse("its preview is not what the file predicts")
+    return {"source": str(claimed.get("source", ""))[:100], "rows": known, "predictions": predicted}
+
+
+def _alike(here: Any, there: Any) -> bool:
+    """Whether two predictions agree; sums of floats may differ by the order they were added in."""
+    if isinstance(here, dict) and isinstance(there, dict):
+        return here.keys() == there.keys() and all(_alike(here[key], there[key]) for key in here)
+    if isinstance(here, list) and isinstance(there, list):
+        return len(here) == len(there) and all(map(_alike, here, there))
+    if isinstance(here, float) and isinstance(there, int | float):
+        return math.isclose(here, there, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(here == there)
 
 
 def _missing(value: Any, rows: int) -> Any:

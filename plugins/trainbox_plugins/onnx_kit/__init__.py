@@ -11,6 +11,7 @@ A library that stands alone: it needs numpy, onnx and onnxruntime, and knows not
 ``features``           everything the trees compare, as one matrix
 ``graph``              a small graph builder with pinned versions
 ``pipeline``           ``build_onnx``: typed raw columns in, predictions out
+``rows``               JSON rows in, predictions out, as the daemon words them
 ``session``            onnxruntime, with its telemetry switched off
 ``probes``             hostile rows that visit every column's weak spots
 ``parity``             ``check_parity``: does the graph answer what the model answers?

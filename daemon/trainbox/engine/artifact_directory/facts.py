@@ -36,14 +36,15 @@ def record(
         reference: what the backend started. A directory of this host is nobody's business and is
             left out; an image's digest stays.
     """
-    preview = result.get("preview")
+    # The second sandbox's, not the first one's claim.
+    preview = checked.get("preview")
     return {
         "trainbox": version("trainbox"),
         "backend": backend,
         "environment": _environment(environment, reference),
         "result": {key: value for key, value in result.items() if key not in TOLD_ELSEWHERE},
         "preview": dict(preview) if isinstance(preview, Mapping) else None,
-        "check": {key: value for key, value in checked.items() if key != "signature"},
+        "check": {key: value for key, value in checked.items() if key not in TOLD_ELSEWHERE},
     }
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import catboost
 import numpy as np
 
+from trainbox_plugins.onnx_kit import rows as rows_kit
+from trainbox_plugins.onnx_kit.session import open_session
 from trainbox_plugins.tabular.guest import describe, scores
 from trainbox_plugins.tabular.guest.dataset import Dataset, read_dataset
 from trainbox_plugins.tabular.guest.export import Artifact, export_model
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "model.onnx"
 _PROBE_ROWS = 1000
+_PREVIEW_ROWS = 3
 _MEASURED, _TRAINED = 0.9, 0.95
 """Progress of the job after the holdout's fit and after the last."""
 
@@ -105,7 +108,8 @@ class _Job:
         emit.progress(_TRAINED, message="writing and checking the ONNX file", eta_s=rest.export_s)
         artifact = self._export(model)
         self._write(artifact.onnx)
-        self._run.result(self._facts(model, choice, holdout, artifact))
+        preview = self._preview(artifact.onnx)
+        self._run.result({**self._facts(model, choice, holdout, artifact), "preview": preview})
         emit.progress(1.0, message="done", eta_s=0.0)
 
     def _search(self) -> tuple[Choice, Rest]:
@@ -182,6 +186,19 @@ class _Job:
             threads=self._trainer.threads,
             seed=self._settings.seed,
         )
+
+    def _preview(self, onnx: bytes) -> dict[str, Any]:
+        """Return a few rows of the holdout, and what the file itself predicts for them."""
+        signature = describe.signature(self._data)["inputs"]
+        rows = rows_kit.to_json(
+            signature, self._data.frame.table(np.sort(self._held)[:_PREVIEW_ROWS])
+        )
+        session = open_session(onnx, threads=1)
+        return {
+            "source": "holdout",
+            "rows": rows,
+            "predictions": rows_kit.predict(session, signature, rows),
+        }
 
     def _write(self, onnx: bytes) -> None:
         part = self._run.output_path / (MODEL_NAME + ".part")
