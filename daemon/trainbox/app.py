@@ -39,12 +39,12 @@ from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.staging import CodeStage
 from trainbox.engine.supervisor import Supervisor
 from trainbox.engine.timed_backend import TimedBackend
-from trainbox.engine.tokens import TokenRoom, first_token
+from trainbox.engine.tokens import TokenRoom, anchor_audit, first_token, keep_anchoring
 from trainbox.engine.trash import Trash
 from trainbox.engine.webhooks import Webhooks
 from trainbox.http.application import build_app, start_draining
-from trainbox.http.config import HttpConfig
 from trainbox.http.listener import listening
+from trainbox.http_options import http_config, unix_socket
 from trainbox.ingest import Ingest, IngestLimits
 from trainbox.metrics import Metrics
 from trainbox.operation import count_transitions, gauges, make_heartbeat, reload_on_hangup
@@ -182,6 +182,7 @@ async def _furnish(
             default_backend=settings.backend,
             state_dir=state_dir,
             free_bytes_floor=settings.free_bytes_floor,
+            versions={info.name: info.version for info in plugins.infos()},
             drain=drain,
             recorder=metrics,
         ),
@@ -305,17 +306,13 @@ async def run(settings: Settings, ready: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     reload_on_hangup(lambda: Settings().log_level)
     handed = [each.socket for each in take_sockets()]
-    config = HttpConfig(
-        allowed_hosts=frozenset(settings.allowed_hosts),
-        access_log=settings.access_log,
-        metrics_public=settings.metrics_public,
-    )
+    config, unix = http_config(settings), unix_socket(settings)
     notify_status("looking for work left running")
     async with open_house(settings) as house:
         surfaces = tuple(house.registry.surfaces.values())
         app = build_app(house.engine, surfaces, config, house.metrics)
         async with (
-            listening(app, settings.host, settings.port, config, handed) as url,
+            listening(app, settings.host, settings.port, config, handed, unix=unix) as url,
             _loops(house, stop),
         ):
             house.receivers.own_ports.add(urlsplit(url).port or 0)
@@ -326,6 +323,7 @@ async def run(settings: Settings, ready: Callable[[str], None]) -> None:
             await stop.wait()
             notify("STOPPING=1")
             notify_status("stopping; sandboxes run on")
+            await anchor_audit(house.store)
             log.info("stopping")
             for sock in handed:
                 # Whoever connects from here on waits in the socket for the next daemon.
@@ -347,6 +345,9 @@ async def _loops(house: House, stop: asyncio.Event) -> AsyncIterator[None]:
         asyncio.create_task(house.disposal.run(), name="disposal"),
         asyncio.create_task(_until_broken(house.store), name="store guard"),
         asyncio.create_task(house.heartbeat.run(), name="heartbeat"),
+        asyncio.create_task(
+            keep_anchoring(house.store, house.settings.audit_anchor_s), name="audit anchors"
+        ),
     ]
     for task in tasks:
         task.add_done_callback(lambda done: _report(done, stop))

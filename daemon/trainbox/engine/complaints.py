@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trainbox_sdk.calls.jobs import JobChange
 from trainbox_sdk.errors import FieldError, ValidationFailed
 from trainbox_sdk.jobs import JobSpec, Resources
 
@@ -94,12 +95,24 @@ def refuse(errors: Iterable[FieldError]) -> None:
 
 def spec_errors(spec: JobSpec) -> Iterator[FieldError]:
     """Yield what is wrong with a specification, whatever the task."""
-    if not isinstance(spec.priority, int) or abs(spec.priority) > MAX_PRIORITY:
-        range_ = f"-{MAX_PRIORITY} to {MAX_PRIORITY}"
-        yield FieldError(("priority",), "out of range", f"give a whole number from {range_}")
+    yield from _priority_errors(spec.priority)
     yield from _name_errors(spec.name)
     yield from _label_errors(spec.labels)
     yield from _document_errors(spec.params)
+
+
+def change_errors(change: JobChange) -> Iterator[FieldError]:
+    """Yield what is wrong with a change of a job."""
+    if change.priority is not None:
+        yield from _priority_errors(change.priority)
+    if change.labels is not None:
+        yield from _label_errors(change.labels)
+
+
+def _priority_errors(priority: int) -> Iterator[FieldError]:
+    if not isinstance(priority, int) or abs(priority) > MAX_PRIORITY:
+        range_ = f"-{MAX_PRIORITY} to {MAX_PRIORITY}"
+        yield FieldError(("priority",), "out of range", f"give a whole number from {range_}")
 
 
 def _name_errors(name: str) -> Iterator[FieldError]:

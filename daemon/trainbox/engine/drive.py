@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from trainbox.blobs import BlobStore
 from trainbox.clock import now
 from trainbox.engine import finish, guest_events, verdict
 from trainbox.engine.builds import BuildReport, Builds
+from trainbox.engine.evidence import told_with_the_end
 from trainbox.engine.outputs import collect
 from trainbox.engine.patience import patiently
 from trainbox.engine.requests import Requests
@@ -260,14 +261,26 @@ class Driver:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def _move(self, after: State, outcome: Outcome | None = None) -> None:
+        told = outcome or Outcome()
+        if after.terminal:
+            told = replace(told, data={**told.data, **await self._evidence(after, told)})
         moved = await self._write(
-            lambda: self._shop.store.jobs.transition(
-                self.step, self.step.state, after, outcome or Outcome()
-            )
+            lambda: self._shop.store.jobs.transition(self.step, self.step.state, after, told)
         )
         if moved is None:
             raise _LostRace
         self.step = moved
+
+    async def _evidence(self, after: State, outcome: Outcome) -> Mapping[str, Any]:
+        log = self._shop.files.log(self.step.attempt_id or "")
+        return await asyncio.to_thread(
+            told_with_the_end,
+            after,
+            outcome.reason_code,
+            log,
+            exit_code=outcome.exit_code,
+            peak_memory_bytes=outcome.peak_memory_bytes,
+        )
 
     async def _commit(self, step: StepRecord, read: guest_events.Read) -> None:
         await self._write(

@@ -30,12 +30,14 @@ from trainbox.engine.complaints import (
 )
 from trainbox.engine.draining import Drain
 from trainbox.engine.health import Pulse, Space
+from trainbox.engine.identity import Identity
 from trainbox.ids import new_id
 from trainbox.recorder import NOBODY, Recorder
 from trainbox.registry import Registry
 from trainbox.store import Store
 from trainbox.store.records import NewJob
 from trainbox_sdk.artifacts import DatasetView
+from trainbox_sdk.calls.jobs import IfIdentical
 from trainbox_sdk.engine import Principal, Submission
 from trainbox_sdk.errors import (
     FieldError,
@@ -65,6 +67,7 @@ class Intake:
         free_bytes_floor: below it nothing is accepted.
         drain: closed while an operator empties the daemon.
         recorder: told how long the write took.
+        versions: of plugins, by name: a part of what makes jobs identical.
     """
 
     def __init__(
@@ -80,7 +83,9 @@ class Intake:
         free_bytes_floor: int,
         drain: Drain | None = None,
         recorder: Recorder = NOBODY,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
+        self._identity = Identity(catalogue, versions or {})
         self._drain = drain or Drain()
         self._recorder = recorder
         self._store = store
@@ -94,7 +99,11 @@ class Intake:
         self._free_bytes_floor = free_bytes_floor
 
     async def submit(
-        self, who: Principal, spec: JobSpec, idempotency_key: str | None
+        self,
+        who: Principal,
+        spec: JobSpec,
+        idempotency_key: str | None,
+        if_identical: IfIdentical = IfIdentical.RUN,
     ) -> Submission:
         """Validate everything, then put the job on disk.
 
@@ -137,11 +146,13 @@ class Intake:
             idempotency_key=idempotency_key,
             # Only a key's second request is ever compared.
             request_digest=_digest(spec) if idempotency_key is not None else "",
+            identity=self._identity.of(spec.task, clean.params, dataset, resources, plan.steps),
+            reuse=if_identical is IfIdentical.REUSE,
         )
         began = time.monotonic()
         inserted = await self._store.jobs.insert(new, audit=who.id)
         self._recorder.submitted(time.monotonic() - began)
-        return Submission(inserted.job, inserted.replayed)
+        return Submission(inserted.job, inserted.replayed, inserted.reused, inserted.identical_to)
 
     # -- one check each -----------------------------------------------------------------------
 

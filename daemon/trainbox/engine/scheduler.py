@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 from trainbox.clock import now
 from trainbox.engine.draining import SENTENCE, Drain
@@ -26,6 +28,7 @@ from trainbox_sdk.jobs import Resources, State
 
 log = logging.getLogger(__name__)
 
+GIB = 1024**3
 TICK_S = 5.0
 """Seconds between looks when nothing wakes the loop: capacity and health change unasked."""
 COALESCE_S = 0.02
@@ -43,6 +46,7 @@ class Wait:
     step: StepRecord
     code: str
     sentence: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def decide(
         capacities: by backend, or a sentence saying why it cannot be used now.
     """
     free = {name: _free(name, seen, active) for name, seen in capacities.items()}
-    blocked: set[str] = set()
+    first: dict[str, StepRecord] = {}
+    line: Counter[str] = Counter()
     start: list[StepRecord] = []
     wait: list[Wait] = []
     for step in sorted(queued, key=lambda s: (-s.priority, s.queued_at, s.id)):
@@ -76,14 +81,16 @@ def decide(
             wait.append(Wait(step, "backend_unavailable", str(room)))
         elif not (whole.queues or _fits(step.resources, whole)):
             wait.append(Wait(step, "never_fits", _excess(step, whole)))
-        elif step.backend in blocked:
-            wait.append(Wait(step, "behind", "waits for jobs that came first or are more urgent"))
+        elif step.backend in first:
+            line[step.backend] += 1
+            wait.append(_behind(step, first[step.backend], line[step.backend]))
         elif room.queues or _fits(step.resources, room):
             start.append(step)
             free[step.backend] = _minus(room, step.resources)
         else:
-            blocked.add(step.backend)
-            wait.append(Wait(step, "no_capacity", _shortage(step.resources, room)))
+            first[step.backend], line[step.backend] = step, 1
+            short = _short(step.resources, room)
+            wait.append(Wait(step, "no_capacity", _words(short), {"position": 1, "short": short}))
     return Decision(tuple(start), tuple(wait))
 
 
@@ -178,7 +185,7 @@ class Scheduler:
         ]
         self._told = {w.step.id: w.sentence for w in waits if w.code == "no_capacity"}
         explain = self._store.jobs.explain_wait
-        await asyncio.gather(*(explain(w.step.id, w.code, w.sentence) for w in news))
+        await asyncio.gather(*(explain(w.step.id, w.code, w.sentence, w.facts) for w in news))
 
     async def _capacity(self, name: str) -> Capacity | str:
         health = await self._pulse.health(name)
@@ -220,21 +227,41 @@ def _fits(wanted: Resources, room: Capacity) -> bool:
     )
 
 
+def _behind(step: StepRecord, first: StepRecord, position: int) -> Wait:
+    # Names the head of the line and not the place in it, which changes with every start.
+    sentence = (
+        f"waits for jobs that came first or are more urgent, the next of which is {first.job_id}"
+    )
+    return Wait(step, "behind", sentence, {"position": position, "next": first.job_id})
+
+
 def _excess(step: StepRecord, whole: Capacity) -> str:
     return (
-        f"{_shortage(step.resources, whole)}, more than backend {step.backend} has in all; "
+        f"{_words(_short(step.resources, whole))}, more than backend {step.backend} has in all; "
         "cancel it and ask for less"
     )
 
 
-def _shortage(wanted: Resources, room: Capacity) -> str:
-    short = []
-    if wanted.cpus > room.cpus + 1e-9:
-        short.append(f"{wanted.cpus:g} CPUs (free: {max(room.cpus, 0):g})")
-    if wanted.memory_bytes > room.memory_bytes:
-        gib = 1024**3
-        free = max(room.memory_bytes, 0) / gib
-        short.append(f"{wanted.memory_bytes / gib:.2f} GiB of memory (free: {free:.2f})")
-    if wanted.gpus > room.gpus:
-        short.append(f"{wanted.gpus} GPUs (free: {max(room.gpus, 0)})")
-    return "waits for " + " and ".join(short)
+def _short(wanted: Resources, room: Capacity) -> dict[str, dict[str, float]]:
+    """Return what is asked and what is free of each resource that does not suffice."""
+    pairs: Mapping[str, tuple[float, float]] = {
+        "cpus": (wanted.cpus, room.cpus + 1e-9),
+        "memory_bytes": (wanted.memory_bytes, room.memory_bytes),
+        "gpus": (wanted.gpus, room.gpus),
+    }
+    return {
+        name: {"wanted": asked, "free": max(round(free, 6), 0)}
+        for name, (asked, free) in pairs.items()
+        if asked > free
+    }
+
+
+def _words(short: Mapping[str, Mapping[str, float]]) -> str:
+    said = []
+    for name, one in short.items():
+        if name == "memory_bytes":
+            asked, free = one["wanted"] / GIB, one["free"] / GIB
+            said.append(f"{asked:.2f} GiB of memory (free: {free:.2f})")
+        else:
+            said.append(f"{one['wanted']:g} {name.upper()[:-1]}s (free: {one['free']:g})")
+    return "waits for " + " and ".join(said)

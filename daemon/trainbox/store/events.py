@@ -26,6 +26,18 @@ class EventStore:
         async with self._reader.session() as session:
             return [event_view(row) for row in (await session.exec(statement)).all()]
 
+    async def last(self, job_id: str, kind: str) -> JobEvent | None:
+        """Return a job's newest event of a kind."""
+        statement = (
+            select(EventRow)
+            .where(col(EventRow.job_id) == job_id, col(EventRow.kind) == kind)
+            .order_by(col(EventRow.seq).desc())
+            .limit(1)
+        )
+        async with self._reader.session() as session:
+            row = (await session.exec(statement)).first()
+        return event_view(row) if row else None
+
     async def last_seq(self) -> int:
         """Return the newest event's ``seq``; 0 before the first."""
         async with self._reader.session() as session:

@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from trainbox.engine import comparison
+from trainbox.engine.complaints import change_errors, refuse
+from trainbox.engine.explaining import Explainer
 from trainbox.engine.facade.rooms import Desk
+from trainbox.engine.reproduction import reproduce
 from trainbox_sdk.artifacts import (
     ArtifactFile,
     ArtifactView,
 )
+from trainbox_sdk.calls.jobs import IfIdentical, JobChange
 from trainbox_sdk.engine import (
     JobFilter,
     Page,
@@ -19,6 +24,7 @@ from trainbox_sdk.engine import (
     Submission,
 )
 from trainbox_sdk.errors import NotFound
+from trainbox_sdk.job_reports import Comparison, Explanation, Freed, Reproduction
 from trainbox_sdk.jobs import JobEvent, JobSpec, JobView
 
 LOG_CHUNK = 64 * 1024
@@ -29,10 +35,15 @@ class JobDesk(Desk):
     """Implements :class:`trainbox_sdk.calls.jobs.JobCalls`."""
 
     async def submit(
-        self, who: Principal, spec: JobSpec, *, idempotency_key: str | None = None
+        self,
+        who: Principal,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        if_identical: IfIdentical = IfIdentical.RUN,
     ) -> Submission:
         """Validate everything, then put the job on disk."""
-        submission = await self._r.intake.submit(who, spec, idempotency_key)
+        submission = await self._r.intake.submit(who, spec, idempotency_key, if_identical)
         self._r.scheduler.wake()
         return submission
 
@@ -59,6 +70,38 @@ class JobDesk(Desk):
         job = await self._r.store.jobs.retry(job_id, who=who.id)
         self._r.scheduler.wake()
         return job
+
+    async def change_job(self, who: Principal, job_id: str, change: JobChange) -> JobView:
+        """Change labels or priority."""
+        await self._r.access.job(who, job_id, "change")
+        refuse(change_errors(change))
+        job = await self._r.store.jobs.change(
+            job_id, labels=change.labels, priority=change.priority, who=who.id
+        )
+        self._r.scheduler.wake()
+        return job
+
+    async def delete_job(self, who: Principal, job_id: str) -> Freed:
+        """Free the files of an ended job."""
+        await self._r.access.job(who, job_id, "delete")
+        return await self._r.disposal.delete(job_id, who=who.id)
+
+    async def compare_jobs(self, who: Principal, job_ids: Sequence[str]) -> Comparison:
+        """Put jobs side by side."""
+        comparison.require_ids(job_ids)
+        jobs = [await self._r.access.job(who, job_id) for job_id in job_ids]
+        ids = {job.dataset_id for job in jobs if job.dataset_id}
+        found = [await self._r.store.datasets.get(dataset_id) for dataset_id in ids]
+        return comparison.compare(jobs, {each.id: each for each in found if each})
+
+    async def explain_job(self, who: Principal, job_id: str, *, url: str) -> Explanation:
+        """Say why a job waits or how it ended."""
+        job = await self._r.access.job(who, job_id)
+        return await Explainer(self._r.store, self._r.files).explain(job, url)
+
+    async def reproduce_job(self, who: Principal, job_id: str, *, url: str) -> Reproduction:
+        """Return how to submit the same job again."""
+        return reproduce(await self._r.access.job(who, job_id), url)
 
     async def events(
         self, who: Principal, job_id: str | None, *, after: int = 0, follow: bool = True
