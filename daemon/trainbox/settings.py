@@ -5,13 +5,14 @@ Only ``app`` and ``cli`` import this; every other room gets plain values.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import sysconfig
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -43,6 +44,13 @@ def _names(given: object) -> object:
     return [name for part in given.split(",") if (name := part.strip())]
 
 
+def _absolute(folders: list[Path]) -> list[Path]:
+    for folder in folders:
+        if not folder.is_absolute() or folder == Path("/"):
+            raise ValueError(f"{folder} is not an absolute path below /")
+    return folders
+
+
 HostNames = Annotated[list[str], NoDecode, BeforeValidator(_names)]
 RECEIVER = r"(https?|\*)://([A-Za-z0-9.*?_-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}|\*))?/?"
 """A pattern of URLs: scheme, host and port, with * in the last two."""
@@ -55,6 +63,28 @@ Delays = Annotated[list[Annotated[float, Field(ge=0)]], NoDecode, BeforeValidato
 def standard_delays() -> list[float]:
     """Return the schedule that Standard Webhooks recommends: ten tries over about three days."""
     return [5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0]
+
+
+def _proxies(given: list[str]) -> list[str]:
+    """Refuse what is neither an address, nor a network, nor ``unix``."""
+    for each in given:
+        if each != "unix":
+            ipaddress.ip_network(each, strict=False)
+    return given
+
+
+RateText = Annotated[str, Field(pattern=r"^([1-9]\d{0,11}/(second|minute|hour|day))?$")]
+"""``600/minute``: so many at once, refilled evenly over the period; empty for no limit."""
+UnixTrust = Annotated[
+    list[Annotated[str, Field(pattern=r"^\d{1,10}=[!-~]{1,128}$")]],
+    NoDecode,
+    BeforeValidator(_names),
+]
+"""``1000=ann`` or ``0=local:admin``: uid, subject, and scopes joined by ``+``."""
+TrustedProxies = Annotated[list[str], NoDecode, BeforeValidator(_names), AfterValidator(_proxies)]
+
+
+Folders = Annotated[list[Path], NoDecode, BeforeValidator(_names), AfterValidator(_absolute)]
 
 
 def default_state_dir() -> Path:
@@ -87,13 +117,80 @@ class Settings(BaseSettings):
     plugins_file: Path = Field(
         default_factory=default_plugins_file, description="Which plugins load, and their config."
     )
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", description="Address to listen on; empty for no TCP.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8422, description="TCP port; 0 picks one.")
     allowed_hosts: HostNames = Field(
         default_factory=list, description="Further names accepted in the Host header."
     )
+    unix_socket: str = Field(
+        "", description="Path of a Unix socket to listen on beside TCP, mode 0660; empty for none."
+    )
+    unix_socket_group: str = Field("", description="Group that may connect to the Unix socket.")
+    unix_socket_trust: UnixTrust = Field(
+        default_factory=list,
+        description="Users of the Unix socket who need no token: `uid=subject[:scope+scope]`.",
+    )
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^/\s]+)?$")] = Field(
+        "", description="How browsers reach the daemon behind a proxy, such as https://train.lan."
+    )
+    trusted_proxies: TrustedProxies = Field(
+        default_factory=list,
+        description="Addresses, networks or `unix` whose X-Forwarded-* headers are believed.",
+    )
+    rate_limit_reads: RateText = Field(
+        "60000/minute", description="Reads of one token; empty for no limit."
+    )
+    rate_limit_changes: RateText = Field(
+        "60000/minute", description="Changes by one token; empty for no limit."
+    )
+    rate_limit_uploads: RateText = Field(
+        "6000/minute", description="Streamed uploads of one token; empty for no limit."
+    )
+    rate_limit_predict: RateText = Field(
+        "600000/minute", description="Predictions for one token; empty for no limit."
+    )
+    rate_limit_auth_failures: RateText = Field(
+        "300/minute", description="Wrong tokens from one address; empty for no limit."
+    )
+    max_in_flight: Annotated[int, Field(gt=0)] = Field(
+        512, description="Requests being answered at a time; more get 503."
+    )
+    max_connections: Annotated[int, Field(gt=0)] = Field(
+        1024, description="Open connections in all."
+    )
+    max_connections_per_peer: Annotated[int, Field(gt=0)] = Field(
+        512, description="Open connections of one address or Unix user."
+    )
+    max_body_memory_bytes: Annotated[int, Field(gt=0)] = Field(
+        GIB, description="Request bodies held in memory, all together; more get 503."
+    )
+    header_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        15.0, description="Seconds for a request's whole header from its first byte."
+    )
+    body_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Seconds for a body that is not streamed."
+    )
+    min_body_bytes_per_s: Annotated[int, Field(ge=0)] = Field(
+        1024, description="Least rate of any body over 30 s."
+    )
+    idle_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Seconds a connection may stay open between requests."
+    )
+    write_stall_s: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Seconds a reader may take nothing of an answer."
+    )
+    audit_anchor_s: Annotated[float, Field(gt=0)] = Field(
+        600.0, description="Seconds between notes of the audit log's head."
+    )
     backend: str = Field("auto", description="Backend for jobs that name none, or 'auto'.")
     max_upload_bytes: Annotated[int, Field(gt=0)] = Field(4 * GIB, description="Largest upload.")
+    upload_expiry_s: Annotated[float, Field(gt=0)] = Field(
+        86_400.0, description="Seconds without a byte after which a resumable upload is forgotten."
+    )
+    allowed_import_roots: Folders = Field(
+        default_factory=list,
+        description="Folders of this machine whose files may be imported as datasets.",
+    )
     max_rows: Annotated[int, Field(gt=0)] = Field(50_000_000, description="Rows in a dataset.")
     max_columns: Annotated[int, Field(gt=0)] = Field(4096, description="Columns in a dataset.")
     max_predict_rows: Annotated[int, Field(gt=0)] = Field(

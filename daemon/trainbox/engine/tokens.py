@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -156,6 +157,28 @@ async def first_token(store: Store, file: Path, credential: Path | None) -> None
         return
     secret = await _create_local(store)
     write_durably(file, secret + "\n")
+
+
+async def keep_anchoring(store: Store, every_s: float) -> None:
+    """Note the audit log's head again and again, until cancelled."""
+    while True:
+        await anchor_audit(store)
+        await asyncio.sleep(every_s)
+
+
+async def anchor_audit(store: Store) -> None:
+    """Note the audit log's head in its file and in the daemon's own log, where it is new.
+
+    The log is elsewhere, and often on another machine: with it, rows cut from the end are seen even
+    where whoever cut them could change the file too.
+    """
+    try:
+        head = await store.audit.anchor()
+    except (OSError, TrainboxError) as error:
+        log.warning("the head of the audit log was not noted: %s", error)
+        return
+    if head is not None:
+        log.info("audit head", extra={"audit_seq": head.seq, "audit_hash": head.hash})
 
 
 def read_credential(file: Path) -> str:

@@ -84,7 +84,7 @@ def _note(
                 "ms": round(seconds * 1000, 2),
                 "bytes": _bytes(response),
                 "token": ORIGIN.get().token_id,
-                "peer": request.remote or "unix",
+                "peer": ORIGIN.get().peer or request.remote or "unix",
             },
         )
 
