@@ -7,6 +7,7 @@ trained the model reads them, and what it would refuse is refused here too.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+EPOCH, SECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(seconds=1)
 MISSING_TIME = np.iinfo(np.int64).min
 FLOATS = {"float16": np.float16, "float": np.float32, "double": np.float64}
 
@@ -111,7 +113,7 @@ def _seconds(column: pd.Series, missing: Any) -> Any:
                 raise TypeError(f"{value!r} is a number; give a datetime or ISO 8601 text")
             moment = pd.Timestamp(value)
             zoned = moment.tz_localize("UTC") if moment.tzinfo is None else moment
-            found[at] = zoned.as_unit("s").value
+            found[at] = (zoned.to_pydatetime(warn=False) - EPOCH) // SECOND
     return found
 
 
