@@ -57,11 +57,13 @@ class Stored:
     """A file found in the store.
 
     Attributes:
+        name: path below the store's root.
         bytes: its size; what unlinking gives back while no sandbox has a link to it.
         published_at: microseconds since the epoch, by the file system's clock.
     """
 
     digest: str
+    name: str
     bytes: int
     published_at: int
 
@@ -207,16 +209,18 @@ class BlobStore:
                 continue
             with suppress(FileNotFoundError):
                 facts = path.stat()
-                yield Stored(digest, facts.st_size, facts.st_mtime_ns // 1000)
+                name = str(path.relative_to(self._files.parent))
+                yield Stored(digest, name, facts.st_size, facts.st_mtime_ns // 1000)
 
-    async def sweep(self, digest: str, *, untouched_since: float) -> bool:
+    async def sweep(self, digest: str, *, untouched_since: float, dry_run: bool = False) -> bool:
         """Delete a file that no row refers to; False where it is absent, or touched since.
 
         Args:
             digest: the file.
             untouched_since: :meth:`moment` from before the rows were looked at.
+            dry_run: only say whether it would be deleted.
         """
-        return await in_thread(self._sweep, digest, untouched_since)
+        return await in_thread(self._sweep, digest, untouched_since, dry_run)
 
     def free_bytes(self) -> int:
         """Return the room left on the file system."""
@@ -248,10 +252,12 @@ class BlobStore:
         finally:
             incoming.discard()
 
-    def _sweep(self, digest: str, moment: float) -> bool:
+    def _sweep(self, digest: str, moment: float, dry_run: bool) -> bool:
         path = self._place(digest)
         with self._flights.lock:
-            return self._flights.untouched_since(digest, moment) and self._remove(path)
+            if not self._flights.untouched_since(digest, moment):
+                return False
+            return path.is_file() if dry_run else self._remove(path)
 
     def _remove(self, path: Path) -> bool:
         try:

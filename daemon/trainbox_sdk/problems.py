@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http
 from collections.abc import Mapping
+from typing import NotRequired  # pydantic reads the one of typing from Python 3.12 on
 
-from typing_extensions import NotRequired, TypedDict  # pydantic reads the one of typing from Python 3.12 on
+from typing_extensions import (
+    TypedDict,
+)
 
 from trainbox_sdk.operations import Content
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from trainbox_sdk.artifacts import ColumnType, DatasetView
 from trainbox_sdk.errors import DataFault, FieldError
@@ -88,6 +88,14 @@ class UploadView:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """The first rows of a dataset; cells are JSON values in the order of ``columns``."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
 class DatasetFilter:
     """Which datasets a listing shows.
 
@@ -133,8 +141,8 @@ class FreedFile:
     """A file that was deleted.
 
     Attributes:
-        what: ``dataset``, ``model``, ``orphan`` (nothing ever pointed at it) or ``upload``.
-        path: below the state directory.
+        what: ``dataset``, ``model``, or ``orphan`` for one that nothing points at.
+        path: below ``blobs`` in the state directory.
     """
 
     what: str

@@ -18,7 +18,7 @@ from trainbox_sdk.surfaces import Route, Surface
 
 OPS = "the daemon's own health and documentation routes"
 OPS_PREFIXES = ("/healthz", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs")
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _VARIABLE = re.compile(r"\{[^{}]*\}")

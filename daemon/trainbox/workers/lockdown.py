@@ -25,6 +25,7 @@ def lock_down(
     file_bytes: int,
     open_files: int,
     cpu_s: int | None,
+    read: tuple[Path, ...] = (),
     layers: tuple[str, ...] = confine.LAYERS,
 ) -> confine.Report:
     """Confine this process, which must still have one thread: call it before heavy imports.
@@ -39,6 +40,7 @@ def lock_down(
         file_bytes: largest file it may write.
         open_files: descriptors.
         cpu_s: processor seconds; None for a worker without an end.
+        read: files and trees it may read beside Python's own.
         layers: which of the confinement's layers to try.
 
     Raises:
@@ -48,7 +50,7 @@ def lock_down(
     packages = (Path(package.__file__ or "").parent for package in (trainbox, trainbox_guest))
     extra = [CGROUPS] if Path(CGROUPS).exists() else []
     policy = confine.Policy(
-        read=(*confine.python_paths(), *map(str, packages), *extra),
+        read=(*confine.python_paths(), *map(str, packages), *map(str, read), *extra),
         write=tuple(map(str, write)),
         tmp_bytes=1024**2,
         shm_bytes=1024**2,

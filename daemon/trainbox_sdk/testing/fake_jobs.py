@@ -17,6 +17,7 @@ from trainbox_sdk.engine import Check, Principal
 from trainbox_sdk.jobs import JobEvent, JobView, State
 from trainbox_sdk.models import AliasChange
 from trainbox_sdk.testing import fake_data
+from trainbox_sdk.uploads import UploadView
 
 TOKEN = "fake-token"  # noqa: S105 - it opens nothing but the fake
 OTHER_TOKEN = "other-token"  # noqa: S105
@@ -50,6 +51,7 @@ class FakeJobs:
         self._tokens: dict[str, TokenView] = {}
         self._audit: list[AuditEntry] = []
         self._datasets: dict[str, DatasetView] = {}
+        self._uploads: dict[str, tuple[UploadView, bytes]] = {}
         self._jobs: dict[str, JobView] = {}
         self._events: list[JobEvent] = []
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}

@@ -100,13 +100,13 @@ def _file_headers(file: ArtifactFile, download_name: str) -> dict[str, str]:
     return {
         hdrs.ETAG: f'"{digest}"',
         hdrs.CACHE_CONTROL: "private, no-cache",
-        hdrs.CONTENT_DISPOSITION: _disposition(download_name),
+        hdrs.CONTENT_DISPOSITION: attachment(download_name),
         "Digest": f"sha-256={encoded}",
         "Repr-Digest": f"sha-256=:{encoded}:",
     }
 
 
-def _disposition(name: str) -> str:
+def attachment(name: str) -> str:
     """Return ``attachment`` with the name in both forms of RFC 6266."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainbox.blobs import BlobStore
+from trainbox.datasets import DatasetFiler, ImportRoots, RowReader, Uploads
 from trainbox.engine.access import Access
 from trainbox.engine.artifact_directory.directories import Directories
 from trainbox.engine.disposal import Disposal
@@ -20,6 +21,7 @@ from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.supervisor import Supervisor
 from trainbox.engine.tokens import TokenRoom
 from trainbox.engine.webhooks import Webhooks
+from trainbox.engine.trash import Trash
 from trainbox.ingest import Ingest
 from trainbox.registry import Registry
 from trainbox.store import Store
@@ -35,6 +37,11 @@ class Rooms:
     store: Store
     blobs: BlobStore
     ingest: Ingest
+    filer: DatasetFiler
+    uploads: Uploads
+    imports: ImportRoots
+    rows: RowReader
+    trash: Trash
     registry: Registry
     access: Access
     tokens: TokenRoom

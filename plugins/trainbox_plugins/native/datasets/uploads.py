@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from trainbox_plugins.native.datasets.wire import UploadQuery
+from trainbox_plugins.native.datasets.formats import FORMATS, MEDIA_TYPES, format_of
+from trainbox_plugins.native.datasets.wire import Format, UploadQuery
 from trainbox_plugins.native.errors import Malformed, UnsupportedMedia, UploadStalled
 from trainbox_sdk.errors import FieldError, ValidationFailed
 
 T = TypeVar("T")
-Format = Literal["csv", "parquet"]
 
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1024
@@ -25,13 +25,6 @@ CHUNK = 256 * 1024
 FORM = "multipart/form-data"
 BROKEN_FORM = (ValueError, AssertionError, HttpProcessingError)
 """What aiohttp's form reader raises over bytes that are no form."""
-MEDIA_TYPES: dict[str, Format] = {
-    "text/csv": "csv",
-    "application/csv": "csv",
-    "application/vnd.apache.parquet": "parquet",
-    "application/x-parquet": "parquet",
-}
-FORMATS: dict[str, Format] = {"csv": "csv", "parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +34,7 @@ class Upload:
     name: str
     format: Format
     body: AsyncIterator[bytes]
+    filename: str = ""
 
 
 async def open_upload(request: web.Request, query: UploadQuery, idle_s: float) -> Upload:
@@ -58,12 +52,17 @@ async def open_upload(request: web.Request, query: UploadQuery, idle_s: float) -
         raise UnsupportedMedia(
             f"The content type {request.content_type[:100]!r} does not say what the data is.",
             hint="Send 'Content-Type: text/csv' or 'application/vnd.apache.parquet', or add "
-            "?format=csv or ?format=parquet.",
+            f"?format=csv ({', '.join(FORMATS)} are known).",
         )
-    return Upload(query.name or "dataset", format_, _raw(request, idle_s))
+    return Upload(query.name or "dataset", format_, raw_body(request, idle_s))
 
 
-async def _raw(request: web.Request, idle_s: float) -> AsyncIterator[bytes]:
+async def raw_body(request: web.Request, idle_s: float) -> AsyncIterator[bytes]:
+    """Iterate a body as it comes.
+
+    Raises:
+        UploadStalled: nothing came for ``idle_s`` seconds.
+    """
     while chunk := await _patiently(request.content.readany(), idle_s):
         yield chunk
 
@@ -87,22 +86,25 @@ async def _open_form(request: web.Request, query: UploadQuery, idle_s: float) ->
 def _form_upload(fields: dict[str, str], part: aiohttp.BodyPartReader, form: _Form) -> Upload:
     filename = PurePosixPath((part.filename or "").replace("\\", "/")).name
     name = fields["name"] or filename or "dataset"
-    return Upload(name, _form_format(fields["format"], part, filename), form.file(part))
+    format_ = _form_format(fields["format"], part, filename)
+    return Upload(name, format_, form.file(part), filename)
 
 
 def _form_format(given: str, part: aiohttp.BodyPartReader, filename: str) -> Format:
     if given:
-        if given in FORMATS:
-            return FORMATS[given]
-        problem = FieldError(("form", "format"), f"{given[:40]!r} is not csv or parquet")
+        known = next((each for each in FORMATS if each == given), None)
+        if known is not None:
+            return known
+        problem = FieldError(
+            ("form", "format"), f"{given[:40]!r} is unknown", f"one of {', '.join(FORMATS)}"
+        )
         raise ValidationFailed("The form's format is unknown.", errors=[problem])
     media_type = part.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    suffix = PurePosixPath(filename).suffix.lower().removeprefix(".")
-    found = MEDIA_TYPES.get(media_type) or FORMATS.get(suffix)
+    found = MEDIA_TYPES.get(media_type) or format_of(filename)
     if found is None:
         raise UnsupportedMedia(
             "Neither the file part's content type nor its name says what the data is.",
-            hint="Add a part 'format' with 'csv' or 'parquet' before the file.",
+            hint=f"Add a part 'format' ({', '.join(FORMATS)}) before the file.",
         )
     return found
 
