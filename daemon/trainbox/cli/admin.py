@@ -103,14 +103,25 @@ def gc(session: Session, older_than: float, dry_run: bool, yes: bool) -> None:
     wanted = {"older_than_s": older_than * 86400.0, "dry_run": True}
     plan: Mapping[str, Any] = session.client.post(path, wanted)
     if not dry_run:
-        question = f"Free {human_bytes(plan['bytes'])} for good?"
+        question = f"Free {human_bytes(plan['freed_bytes'])} for good?"
         if not (yes or session.json or click.confirm(question, err=True)):
             raise CliError("Nothing was deleted.", Exit.INTERRUPTED)
         plan = session.client.post(path, {**wanted, "dry_run": False})
     if session.json:
         print_json(plan)
     else:
-        print_facts({**plan, "bytes": human_bytes(plan["bytes"])})
+        _print_purge(plan)
+
+
+def _print_purge(plan: Mapping[str, Any]) -> None:
+    would = "would go" if plan["dry_run"] else "gone"
+    for one in plan["purged"]:
+        click.echo(f"{would}  {one['kind']} {safe(one['name'])}:{one['version']} {one['id']}")
+    for one in plan["kept"]:
+        click.echo(
+            f"kept  {one['kind']} {safe(one['name'])}:{one['version']} {safe(one['reason'])}"
+        )
+    click.echo(f"{human_bytes(plan['freed_bytes'])} in {len(plan['files'])} files {would}")
 
 
 async def _examine(session: Session, settings: Settings) -> list[Finding]:

@@ -32,7 +32,7 @@ class Client:
 
     Args:
         url: base URL without a trailing slash.
-        token: bearer token.
+        token: bearer token; empty for routes that ask for none.
         reconnect_for_s: how long a lost event stream is tried again.
     """
 
@@ -44,7 +44,10 @@ class Client:
             raise CliError(f"{url!r} is not a URL of a daemon.", Exit.USAGE)
         self._http = httpx2.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {token}", "User-Agent": f"trainbox/{__version__}"},
+            headers={
+                "User-Agent": f"trainbox/{__version__}",
+                **({"Authorization": f"Bearer {token}"} if token else {}),
+            },
             timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
             # A proxy from the environment must not see this machine talk to itself.
             trust_env=parts.hostname not in LOOPBACK,
