@@ -21,6 +21,7 @@ async def read_capped(request: web.Request, limit: int, timeout_s: float) -> web
     Raises:
         web.HTTPRequestEntityTooLarge: 413.
         web.HTTPRequestTimeout: 408; the body stopped half-way.
+        web.HTTPBadRequest: 400; it is not packed as its ``Content-Encoding`` says.
     """
     if not request.can_read_body:
         return request
@@ -29,12 +30,17 @@ async def read_capped(request: web.Request, limit: int, timeout_s: float) -> web
         raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=declared)
     if declared is None or hdrs.CONTENT_ENCODING in request.headers:
         request = request.clone(client_max_size=limit)
-    if request.content.is_eof():  # small bodies come with their header: nothing to wait for
-        await request.read()
-        return request
     try:
+        if request.content.is_eof():  # small bodies come with their header: nothing to wait for
+            await request.read()
+            return request
         async with asyncio.timeout(timeout_s):
             await request.read()
+    except web.RequestPayloadError:
+        encoding = request.headers.get(hdrs.CONTENT_ENCODING, "")
+        raise web.HTTPBadRequest(
+            text=f"The request body cannot be unpacked as Content-Encoding {encoding[:80]!r} says."
+        ) from None
     except TimeoutError:
         raise web.HTTPRequestTimeout(
             text=f"The request body did not arrive within {timeout_s:g} s."
