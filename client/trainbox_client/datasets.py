@@ -8,7 +8,7 @@ import secrets
 from typing import Any
 
 from trainbox_client.documents import Dataset, Document, Page, quoted
-from trainbox_client.errors import TrainboxError, Unreachable
+from trainbox_client.errors import Rejected, Unreachable
 from trainbox_client.sources import Source, open_source
 from trainbox_client.transport import Request, Steps, Transport, awaiting, blocking
 
@@ -18,6 +18,8 @@ PIECE_BYTES = 8 * 1024 * 1024
 READ_S = 3600.0
 """Longest wait for the daemon to read what it was sent; there may be a queue before it."""
 TRIES = 20
+LONGEST_PAUSE_S = 2.0
+HTTP_UNPROCESSABLE = 422
 TUS = {"Tus-Resumable": "1.0.0"}
 
 
@@ -175,11 +177,14 @@ def _pieces(source: Source) -> Steps[Dataset]:
 
 def _finished(place: str) -> Steps[Dataset]:
     """Return the dataset a whole upload became."""
+    pause = 0.0
     while True:
-        response = yield Request("GET", place, params={"wait_s": 20}, read_s=READ_S)
+        response = yield Request("GET", place, after_s=pause)
         upload = response.json()
-        if upload["dataset_id"]:
+        if upload["state"] == "failed":
+            failure = upload["failure"]
+            raise Rejected(HTTP_UNPROCESSABLE, {**failure, "detail": failure["message"]})
+        if upload["state"] == "done":
             response = yield Request("GET", f"/v1/datasets/{quoted(upload['dataset_id'])}")
             return Dataset(response.json())
-        if upload["state"] == "failed":
-            raise TrainboxError(f"the data cannot be read: {upload.get('error')}")
+        pause = min(pause + 0.1, LONGEST_PAUSE_S)

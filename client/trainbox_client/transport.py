@@ -6,7 +6,9 @@ result. So every operation is written once, and :class:`Transport` runs it block
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +43,7 @@ class Request:
         again: whether it may be sent again although the first try may have worked; None asks the
             method, and the presence of an ``Idempotency-Key``.
         read_s: seconds to wait for the answer.
+        after_s: seconds to wait before it is sent.
     """
 
     method: str
@@ -51,6 +54,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     again: bool | None = None
     read_s: float = ANSWER_S
+    after_s: float = 0.0
 
     @property
     def repeatable(self) -> bool:
@@ -137,6 +141,7 @@ class Transport:
 
     def send(self, request: Request) -> httpx2.Response:
         """Send one request; repeatable ones several times, as the daemon's ``Retry-After`` says."""
+        time.sleep(request.after_s)
         for attempt in stamina.retry_context(on=worth_waiting, **_patience(request)):
             with attempt, lost_connections(self.daemon.url):
                 response = self.blocking.request(request.method, request.path, **request.options())
@@ -145,6 +150,7 @@ class Transport:
 
     async def send_async(self, request: Request) -> httpx2.Response:
         """Send one request from an event loop; see :meth:`send`."""
+        await asyncio.sleep(request.after_s)
         async for attempt in stamina.retry_context(on=worth_waiting, **_patience(request)):
             with attempt, lost_connections(self.daemon.url):
                 response = await self.awaiting.request(

@@ -203,3 +203,36 @@ def test_the_client_brings_nothing_of_the_daemon_along():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert trainbox_client.__all__ == sorted(trainbox_client.__all__)
+
+
+def big_csv(rows):
+    return b"number,text\n" + b"".join(b"%d,%s\n" % (n, b"x" * 90) for n in range(rows))
+
+
+def test_large_data_goes_in_pieces_and_on_after_a_break(client, tmp_path, monkeypatch):
+    """The connection breaks in the middle of a piece; the daemon says how far it got."""
+    path = tmp_path / "big.csv"
+    path.write_bytes(big_csv(200_000))
+    real, patches = client.transport.blocking.request, []
+
+    def lossy(method, url, **options):
+        if method == "PATCH":
+            patches.append(options["headers"]["Upload-Offset"])
+            if len(patches) == 2:
+                import httpx2
+
+                raise httpx2.WriteError("cut")
+        return real(method, url, **options)
+
+    monkeypatch.setattr(client.transport.blocking, "request", lossy)
+    data = client.datasets.upload(path)
+    assert (data.name, data.rows) == ("big", 200_000)
+    assert patches == ["0", "8388608", "8388608", "16777216"]
+
+
+def test_large_data_that_cannot_be_read_says_where(client, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(big_csv(200_000) + b"1,2,3\n")
+    with pytest.raises(Rejected) as refused:
+        client.datasets.upload(path)
+    assert "200002" in str(refused.value) or "200001" in str(refused.value)
