@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from trainbox_sdk.artifacts import (
     ArtifactFile,
     ArtifactView,
 )
+from trainbox_sdk.calls.jobs import IfIdentical, JobChange
 from trainbox_sdk.engine import (
     JobFilter,
     Page,
@@ -19,8 +21,9 @@ from trainbox_sdk.errors import (
     NotFound,
     ValidationFailed,
 )
+from trainbox_sdk.job_reports import Comparison, Explanation, Freed, Reproduction
 from trainbox_sdk.jobs import JobEvent, JobSpec, JobView, State
-from trainbox_sdk.testing import fake_data
+from trainbox_sdk.testing import fake_data, fake_reports
 from trainbox_sdk.testing.fake_datasets import FakeDatasetCalls
 
 
@@ -28,7 +31,12 @@ class FakeJobCalls(FakeDatasetCalls):
     """In memory, by the same contract."""
 
     async def submit(
-        self, who: Principal, spec: JobSpec, *, idempotency_key: str | None = None
+        self,
+        who: Principal,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        if_identical: IfIdentical = IfIdentical.RUN,
     ) -> Submission:
         """Check as the real intake does, then remember the job."""
         self._enter("submit")
@@ -40,6 +48,9 @@ class FakeJobCalls(FakeDatasetCalls):
                 raise IdempotencyClash(f"key {idempotency_key!r} came with another request")
             if known is not None:
                 return Submission(self._jobs[known[0]], replayed=True)
+        same = self._identical(who, spec)
+        if same is not None and if_identical is IfIdentical.REUSE:
+            return Submission(self._jobs[same], reused=True, identical_to=same)
         job = fake_data.new_job(self._id("job"), self._id("step"), who, spec)
         self._jobs[job.id] = job
         if idempotency_key is not None:
@@ -47,7 +58,7 @@ class FakeJobCalls(FakeDatasetCalls):
         await self.emit(job.id, "state", state="queued")
         if self.autorun:
             await self.run(job.id)
-        return Submission(job)
+        return Submission(job, identical_to=same)
 
     async def job(self, who: Principal, job_id: str) -> JobView:
         """Return one job."""
@@ -60,15 +71,48 @@ class FakeJobCalls(FakeDatasetCalls):
     async def jobs(self, who: Principal, which: JobFilter) -> Page[JobView]:
         """List jobs, newest first."""
         self._enter("jobs")
-        shown = [
-            job
-            for job in self._jobs.values()
-            if job.owner == who.id
-            and (not which.states or job.state in which.states)
-            and which.task in (None, job.task)
-            and which.dataset_id in (None, job.dataset_id)
-        ]
+        mine = [job for job in self._jobs.values() if job.owner == who.id]
+        shown = fake_reports.in_order(
+            [job for job in mine if fake_reports.shown(job, which)], which
+        )
         return fake_data.page(shown, which.limit, which.after)
+
+    async def change_job(self, who: Principal, job_id: str, change: JobChange) -> JobView:
+        """Change labels or priority."""
+        self._enter("change_job")
+        job = await self.job(who, job_id)
+        priority = job.priority if change.priority is None else change.priority
+        if priority != job.priority and job.state is not State.QUEUED:
+            raise Conflict(f"job {job_id} is {job.state}", code="job_not_queued")
+        labels = job.labels if change.labels is None else change.labels
+        self._jobs[job_id] = replace(job, priority=priority, labels=labels)
+        return self._jobs[job_id]
+
+    async def delete_job(self, who: Principal, job_id: str) -> Freed:
+        """Hide an ended job; what it printed is freed."""
+        self._enter("delete_job")
+        job = await self.job(who, job_id)
+        if not job.state.terminal:
+            raise Conflict(f"job {job_id} is {job.state}", code="job_not_ended")
+        self._jobs[job_id] = replace(job, deleted_at=job.deleted_at or fake_data.now())
+        return Freed(self._jobs[job_id], len(self.printed.pop(job_id, b"")))
+
+    async def compare_jobs(self, who: Principal, job_ids: Sequence[str]) -> Comparison:
+        """Put jobs side by side."""
+        self._enter("compare_jobs")
+        if len(job_ids) < 2 or len(set(job_ids)) < len(job_ids):  # noqa: PLR2004 - a pair
+            raise ValidationFailed("give different ids, two or more")
+        return fake_reports.comparison([await self.job(who, job_id) for job_id in job_ids])
+
+    async def explain_job(self, who: Principal, job_id: str, *, url: str) -> Explanation:
+        """Say where a job stands."""
+        self._enter("explain_job")
+        return fake_reports.explanation(await self.job(who, job_id), url)
+
+    async def reproduce_job(self, who: Principal, job_id: str, *, url: str) -> Reproduction:
+        """Say how to submit a job again."""
+        self._enter("reproduce_job")
+        return fake_reports.reproduction(await self.job(who, job_id), url)
 
     async def cancel(self, who: Principal, job_id: str) -> JobView:
         """End a job at once."""
@@ -138,6 +182,15 @@ class FakeJobCalls(FakeDatasetCalls):
         if file is None or self._jobs[file.view.job_id].owner != who.id:
             raise NotFound(f"no artifact {artifact_id!r}", code="artifact_not_found")
         return file
+
+    def _identical(self, who: Principal, spec: JobSpec) -> str | None:
+        wanted = (who.id, None, spec.task, spec.dataset_id, dict(spec.params))
+        for job in reversed(self._jobs.values()):
+            fine = job.state is State.SUCCEEDED or not job.state.terminal
+            known = (job.owner, job.deleted_at, job.task, job.dataset_id, dict(job.params))
+            if fine and known == wanted:
+                return job.id
+        return None
 
     async def _check(self, who: Principal, spec: JobSpec) -> None:
         try:

@@ -18,6 +18,7 @@ from trainbox_plugins.native.predict.handlers import Predictions
 from trainbox_plugins.native.table import SMALL, Area, Endpoint
 from trainbox_plugins.native.tokens.audit import Audit
 from trainbox_plugins.native.tokens.handlers import Tokens
+from trainbox_plugins.native.webhooks.handlers import Webhooks
 from trainbox_sdk.engine import Engine
 from trainbox_sdk.operations import JSON, Content, Operation, SecurityScheme
 from trainbox_sdk.problems import PROBLEM
@@ -43,6 +44,7 @@ class NativeSurface(Surface):
         areas: Sequence[Area] = (
             Datasets(engine, self._config),
             Jobs(engine, self._config),
+            Webhooks(engine),
             Models(engine),
             Predictions(engine, self._config),
             Catalogue(engine),

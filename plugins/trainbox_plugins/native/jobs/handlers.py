@@ -8,10 +8,13 @@ from aiohttp import web
 
 from trainbox_plugins.native.config import Config
 from trainbox_plugins.native.jobs import streams, translate, wire
+from trainbox_plugins.native.jobs.changes import Changes
+from trainbox_plugins.native.jobs.reports import Reports
 from trainbox_plugins.native.replies import file_reply, json_reply, page_reply
 from trainbox_plugins.native.requests import idempotency_key, json_body, query, require_finite
 from trainbox_plugins.native.table import FILE_REPLIES, Endpoint, PageOut, gives
 from trainbox_plugins.native.wire import NoQuery
+from trainbox_sdk.calls.jobs import IfIdentical
 from trainbox_sdk.engine import Engine, Principal
 from trainbox_sdk.operations import Content, Header, Operation, Reply
 
@@ -27,6 +30,20 @@ EVENTS = {
 }
 
 
+SUBMITTED = {
+    202: Reply(
+        "Queued.",
+        (Content(wire.SubmittedOut),),
+        {"Location": "The job.", "Idempotency-Replayed": "true where the key had made it before."},
+    ),
+    200: Reply(
+        "An identical job of before, as ``if_identical`` asked.",
+        (Content(wire.SubmittedOut),),
+        {"Location": "The job.", "Job-Reused": "true."},
+    ),
+}
+
+
 class Jobs:
     """Handlers for jobs."""
 
@@ -37,6 +54,8 @@ class Jobs:
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the routes of jobs."""
         return [
+            *Reports(self._engine).endpoints(),
+            *Changes(self._engine).endpoints(),
             Endpoint(
                 "POST",
                 "/v1/jobs",
@@ -45,7 +64,7 @@ class Jobs:
                     "createJob",
                     "jobs",
                     "Submit a job",
-                    gives(wire.JobOut, status=202),
+                    SUBMITTED,
                     scope="submit",
                     problems=(404, 409, 422, 507),
                     body=(Content(wire.JobIn),),
@@ -59,10 +78,11 @@ class Jobs:
                 Operation(
                     "listJobs",
                     "jobs",
-                    "List jobs, newest first",
+                    "List jobs",
                     gives(PageOut[wire.JobOut]),
                     scope="read",
                     query=wire.JobsQuery,
+                    problems=(422,),
                 ),
             ),
             Endpoint(
@@ -194,15 +214,23 @@ class Jobs:
         ]
 
     async def create(self, request: web.Request, who: Principal) -> web.StreamResponse:
-        """``POST /v1/jobs``: 202 once the job is on disk, the same again for a known key."""
+        """``POST /v1/jobs``: 202 once it is on disk, 200 for an identical job asked for instead."""
         key = idempotency_key(request)
         body = await json_body(request, wire.JobIn)
         require_finite(body.params, ("params",))
-        submission = await self._engine.submit(who, translate.job_spec(body), idempotency_key=key)
+        submission = await self._engine.submit(
+            who,
+            translate.job_spec(body),
+            idempotency_key=key,
+            if_identical=IfIdentical(body.if_identical),
+        )
         headers = {"Location": f"/v1/jobs/{submission.job.id}"}
         if submission.replayed:
             headers["Idempotency-Replayed"] = "true"
-        return json_reply(translate.job(submission.job), status=202, headers=headers)
+        if submission.reused:
+            headers["Job-Reused"] = "true"
+        status = 200 if submission.reused else 202
+        return json_reply(translate.submitted(submission), status=status, headers=headers)
 
     async def list(self, request: web.Request, who: Principal) -> web.StreamResponse:
         """``GET /v1/jobs``."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trainbox_plugins.native.jobs import wire
 from trainbox_sdk.artifacts import ArtifactView
-from trainbox_sdk.engine import JobFilter
+from trainbox_sdk.calls.jobs import JobChange
+from trainbox_sdk.engine import JobFilter, Submission
 from trainbox_sdk.jobs import AttemptView, JobEvent, JobSpec, JobView, Resources, StepView
 
 
@@ -31,7 +32,25 @@ def job_filter(query: wire.JobsQuery) -> JobFilter:
         dataset_id=query.dataset,
         limit=query.limit,
         after=query.after,
+        name=query.name,
+        text=query.q or None,
+        backend=query.backend,
+        labels=frozenset(_label(text) for text in query.label),
+        created_after=query.created_after,
+        created_before=query.created_before,
+        sort=query.sort,
+        descending=query.order == "desc",
     )
+
+
+def _label(text: str) -> tuple[str, str | None]:
+    key, colon, value = text.partition(":")
+    return key, value if colon else None
+
+
+def job_change(body: wire.JobChangeIn) -> JobChange:
+    """Return what is to change about a job."""
+    return JobChange(labels=body.labels, priority=body.priority)
 
 
 def resources(view: Resources) -> wire.ResourcesOut:
@@ -95,7 +114,14 @@ def job(view: JobView) -> wire.JobOut:
         "metrics": view.metrics,
         "model_id": view.model_id,
         "steps": [step(each) for each in view.steps],
+        "duration_s": view.duration_s,
+        "deleted_at": view.deleted_at,
     }
+
+
+def submitted(submission: Submission) -> wire.SubmittedOut:
+    """Return a job just submitted as ``/v1`` says it."""
+    return {**job(submission.job), "identical_to": submission.identical_to}
 
 
 def event(view: JobEvent) -> wire.EventOut:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue
 from typing_extensions import TypedDict  # pydantic reads the one of typing from Python 3.12 on
 
 from trainbox_plugins.native.wire import (
@@ -17,6 +17,7 @@ from trainbox_plugins.native.wire import (
     PageQuery,
     Query,
 )
+from trainbox_sdk.calls.jobs import JobSort
 from trainbox_sdk.jobs import State
 
 
@@ -40,18 +41,52 @@ class JobIn(Body):
     name: Annotated[str, Field(max_length=200)] = ""
     labels: dict[str, str] = Field(default_factory=dict, max_length=64)
     backend: Name | None = None
+    if_identical: Literal["run", "reuse"] = "run"
+
+
+class JobChangeIn(Body):
+    """``PATCH /v1/jobs/{id}``: what is left out stays; labels are replaced as a whole."""
+
+    labels: Annotated[dict[str, str], Field(max_length=64)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] | None = None
 
 
 def _split(value: object) -> object:
     return value.split(",") if isinstance(value, str) else value
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Word = Annotated[str, Field(max_length=300)]
+
+
 class JobsQuery(PageQuery):
-    """``GET /v1/jobs``; ``state`` takes several, with commas or repeated."""
+    """``GET /v1/jobs``; ``state`` takes several, with commas or repeated.
+
+    ``label`` is ``key`` or ``key:value`` and may be repeated; ``q`` is a part of the name.
+    """
 
     state: Annotated[list[State], BeforeValidator(_split), Field(default_factory=list)]
-    task: str | None = None
-    dataset: str | None = None
+    task: Word | None = None
+    dataset: Word | None = None
+    name: Word | None = None
+    q: Word | None = None
+    backend: Word | None = None
+    label: Annotated[
+        list[Word], BeforeValidator(_listed), Field(default_factory=list, max_length=16)
+    ]
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+    sort: JobSort = JobSort.CREATED
+    order: Literal["asc", "desc"] = "desc"
+
+
+class CompareQuery(Query):
+    """``GET /v1/jobs/compare``: two to twenty ids, with commas or repeated."""
+
+    ids: Annotated[list[Word], BeforeValidator(_split)]
 
 
 class EventsQuery(Query):
@@ -126,6 +161,115 @@ class JobOut(TypedDict):
     metrics: Mapping[str, float]
     model_id: str | None
     steps: list[StepOut]
+    duration_s: float | None
+    deleted_at: datetime | None
+
+
+class SubmittedOut(JobOut):
+    """A job just submitted; ``identical_to`` is a job that did, or does, the same."""
+
+    identical_to: str | None
+
+
+class ComparedJobOut(TypedDict):
+    """One column of a comparison."""
+
+    id: str
+    name: str
+    task: str
+    state: str
+    created_at: datetime
+    duration_s: float | None
+    resources: ResourcesOut
+    peak_memory_bytes: int | None
+    dataset_id: str | None
+    dataset_digest: str | None
+    model_id: str | None
+
+
+class DifferenceOut(TypedDict):
+    """One parameter that differs; null where a job does not have it."""
+
+    path: str
+    values: list[Any]
+
+
+class MetricOut(TypedDict):
+    """One metric side by side; ``best`` are positions, empty where nobody says what is better."""
+
+    name: str
+    values: list[float | None]
+    better: str
+    best: list[int]
+
+
+class ComparisonOut(TypedDict):
+    """Jobs side by side, values in the order of ``jobs``."""
+
+    jobs: list[ComparedJobOut]
+    params: list[DifferenceOut]
+    metrics: list[MetricOut]
+    same_data: bool
+
+
+class ReproductionOut(TypedDict):
+    """The same job again: the request's body, and commands that send it."""
+
+    request: Mapping[str, Any]
+    curl: str
+    cli: str
+    python: str
+
+
+class WaitingOut(TypedDict):
+    """Why a queued job does not run yet."""
+
+    position: int
+    ahead: str | None
+    short: Mapping[str, Mapping[str, float]]
+
+
+class EvidenceOut(TypedDict):
+    """What was seen when a job ended."""
+
+    step: str
+    attempt: int
+    exit_code: int | None
+    peak_memory_bytes: int | None
+    memory_limit_bytes: int | None
+    duration_s: float | None
+    log_tail: list[str]
+
+
+class NextStepOut(TypedDict):
+    """One thing to do now; the commands are empty where none does it."""
+
+    text: str
+    curl: str
+    cli: str
+
+
+class ExplanationOut(TypedDict):
+    """Where a job stands and why."""
+
+    job_id: str
+    state: str
+    reason_code: str
+    reason: str
+    kind: str
+    meaning: str
+    waiting: WaitingOut | None
+    evidence: EvidenceOut | None
+    next_steps: list[NextStepOut]
+
+
+class FreedOut(TypedDict):
+    """What a deletion gave back; ``kept`` names artifacts that a model needs."""
+
+    id: str
+    bytes_freed: int
+    kept: list[str]
+    deleted_at: datetime | None
 
 
 class EventOut(TypedDict):
