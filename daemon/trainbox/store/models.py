@@ -162,9 +162,16 @@ class ModelStore:
         return tuple(ModelFile(row.path, row.digest, row.bytes, row.media_type) for row in rows)
 
     async def add_files(self, model_id: str, files: Sequence[ModelFile]) -> tuple[ModelFile, ...]:
-        """Keep the directory of a version, whose bytes are published; the first one counts."""
+        """Keep the directory of a version, whose bytes are published; the first one counts.
+
+        Raises:
+            NotFound: no such model, or it was purged meanwhile.
+        """
 
         def keep(tx: Transaction) -> None:
+            row = tx.one("SELECT purged_at FROM models WHERE id = ?", (model_id,))
+            if row is None or row["purged_at"] is not None:
+                raise NotFound(f"model {model_id} is gone", code="model_not_found")
             if tx.one("SELECT 1 FROM model_files WHERE model_id = ?", (model_id,)) is not None:
                 return
             for file in files:

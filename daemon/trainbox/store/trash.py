@@ -55,7 +55,19 @@ UPDATE datasets SET purged_at = :now, warnings = '[]', description = '', labels 
         "DELETE FROM dataset_keys WHERE dataset_id = :id",
     ),
 )
-KINDS: Sequence[TrashKind] = (DATASETS,)
+MODELS = TrashKind(
+    "model",
+    """
+SELECT id, name, version, digest, NULL AS reason FROM models
+ WHERE trashed_at <= :before AND purged_at IS NULL ORDER BY seq
+""",
+    (
+        "DELETE FROM model_files WHERE model_id = :id",
+        # The row stays, so that its number is never given again; what is told of the data goes.
+        "UPDATE models SET purged_at = :now, facts = '{}' WHERE id = :id",
+    ),
+)
+KINDS: Sequence[TrashKind] = (DATASETS, MODELS)
 
 
 @dataclass(frozen=True)

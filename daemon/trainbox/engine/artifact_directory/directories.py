@@ -96,10 +96,16 @@ class Directories:
         origin = await self._origin(model)
         texts = await asyncio.to_thread(contents, origin)
         files = [ModelFile(MODEL, model.digest, model.bytes, media_type(MODEL))]
-        for path, data in texts.items():
-            blob = await self._blobs.put_stream(_once(data), len(data))
-            files.append(ModelFile(path, blob.digest, blob.bytes, media_type(path)))
-        return await self._store.models.add_files(model.id, files)
+        published: list[str] = []
+        try:
+            for path, data in texts.items():
+                blob = await self._blobs.put_stream(_once(data), len(data))
+                published.append(blob.digest)
+                files.append(ModelFile(path, blob.digest, blob.bytes, media_type(path)))
+            return await self._store.models.add_files(model.id, files)
+        finally:
+            for digest in published:  # with their rows, or given up
+                self._blobs.settle(digest)
 
     async def _origin(self, model: ModelView) -> Origin:
         job = await self._store.jobs.get(model.job_id)
