@@ -15,12 +15,13 @@ from trainbox.http.config import HttpConfig
 from trainbox.http.deadlines import BodyTooSlow
 from trainbox.http.doorkeeper import VISIT, Doorkeeper
 from trainbox.http.expectations import answer_expectation
-from trainbox.http.gate import Gate
+from trainbox.http.gate import PASSAGE, Gate
 from trainbox.http.mounts import MountTable
 from trainbox.http.observe import Observer, observing
 from trainbox.http.openapi import own_routes
 from trainbox.http.ops import ops_routes
 from trainbox.http.problems import problem
+from trainbox.http.shadows import keep_fixed_paths
 from trainbox.http.state import DRAIN, Drain
 from trainbox.ids import random_hex
 from trainbox_sdk.engine import Engine
@@ -56,10 +57,11 @@ def build_app(
     guarded = cast("Engine", doorkeeper)
     table = MountTable(surfaces, guarded)
     limits: dict[web.AbstractRoute, Route] = {}
+    gate = Gate(config, doorkeeper, limits)
     app = web.Application(
         middlewares=[
             observing(observer, access_log=config.access_log),
-            _gate(table, Gate(config, doorkeeper, limits)),
+            _gate(table, gate),
         ]
     )
     app[DRAIN] = Drain(observer.stream_dropped if observer else None)
@@ -72,12 +74,19 @@ def build_app(
     )
     for mount in table.mounts:
         _add_routes(app, mount.routes, limits)
+    keep_fixed_paths(app)
 
     async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
         visit = VISIT.get()
         if visit is not None:
             doorkeeper.tell(visit, response.headers)
-        await _on_prepare(request, response)
+        _add_headers(request, response)
+        if not isinstance(response, (web.Response, web.FileResponse)):
+            task = asyncio.current_task()
+            assert task is not None
+            app[DRAIN].watch(task)
+            doorkeeper.watch(task)
+            gate.streams(request.get(PASSAGE))
 
     app.on_response_prepare.append(on_prepare)
     app.on_shutdown.append(_on_shutdown)
@@ -164,16 +173,12 @@ def _request_id(request: web.Request) -> str:
     return given if _REQUEST_ID.fullmatch(given) else random_hex(8)
 
 
-async def _on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     request[_STARTED] = True
     headers = response.headers
     headers["X-Request-ID"] = request.get(REQUEST_ID, "")
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
-    if not isinstance(response, (web.Response, web.FileResponse)):
-        task = asyncio.current_task()
-        assert task is not None
-        request.app[DRAIN].watch(task)
 
 
 async def _on_shutdown(app: web.Application) -> None:

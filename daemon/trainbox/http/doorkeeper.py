@@ -6,6 +6,7 @@ and who it is from; no dialect has a line of it.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import secrets
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from multidict import CIMultiDict
 
 from trainbox.http.rates import Buckets, Reading, parse_rate
 from trainbox.origin import ORIGIN
+from trainbox_sdk.calls.tokens import TokenView
 from trainbox_sdk.engine import Engine, Principal
 from trainbox_sdk.errors import RateLimited, Unauthenticated
 from trainbox_sdk.surfaces import Route
@@ -76,6 +78,7 @@ class Doorkeeper:
             work: f'"{work}";q={each.rate.amount};w={each.rate.period_s:.0f}'
             for work, each in self._buckets.items()
         }
+        self._streams: dict[str, set[asyncio.Task[Any]]] = {}
         # Texts of this process alone, so that a dialect sees a token as from anyone else.
         self._vouchers = {uid: secrets.token_hex(32) for uid in trusted}
         self._vouched = {self._vouchers[uid]: who for uid, who in trusted.items()}
@@ -101,6 +104,26 @@ class Doorkeeper:
         if visit is not None:
             self._take(visit, who)
         return who
+
+    async def revoke_token(self, who: Principal, token_id: str) -> TokenView:
+        """End a token, and the streams that were opened with it."""
+        view = await self._engine.revoke_token(who, token_id)
+        for task in self._streams.get(token_id, ()):
+            task.cancel()
+        return view
+
+    def watch(self, task: asyncio.Task[Any]) -> None:
+        """Remember that this task streams for the token of its request."""
+        token_id = ORIGIN.get().token_id
+        tasks = self._streams.setdefault(token_id, set())
+        tasks.add(task)
+
+        def forget(done: asyncio.Task[Any]) -> None:
+            tasks.discard(done)
+            if not tasks:
+                self._streams.pop(token_id, None)
+
+        task.add_done_callback(forget)
 
     def voucher(self, uid: int | None) -> str:
         """Return the text that stands for a user's token; empty for one who needs their own."""

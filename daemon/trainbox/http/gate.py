@@ -36,6 +36,9 @@ class Passage:
     counted: bool = False
 
 
+PASSAGE = web.RequestKey("passage", Passage)
+
+
 class Gate:
     """Admits requests, and counts those that are inside.
 
@@ -74,7 +77,8 @@ class Gate:
         logs.bind(request_id=request_id)
         ORIGIN.set(Origin(request_id, seen.caller))
         VISIT.set(Visit(seen.caller, work_of(route, request.method)))
-        return Passage(seen, peer, route, connection)
+        passage = request[PASSAGE] = Passage(seen, peer, route, connection)
+        return passage
 
     async def admit(self, request: web.Request, passage: Passage) -> web.Request:
         """Check the header and read the body; return the request to hand on.
@@ -101,9 +105,9 @@ class Gate:
         passage.counted = True
         return await self._read(request, passage)
 
-    def streams(self, passage: Passage) -> None:
+    def streams(self, passage: Passage | None) -> None:
         """Take a request that has begun to stream out of those in flight."""
-        if passage.counted:
+        if passage is not None and passage.counted:
             passage.counted = False
             self._in_flight -= 1
 
