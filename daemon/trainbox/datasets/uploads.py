@@ -65,6 +65,7 @@ class Uploads:
         self._wait_s = wait_s
         self._receiving: dict[str, asyncio.Task[None]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
+        self._janitor: asyncio.Task[None] | None = None
         with no_room_is_storage_full(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -78,19 +79,24 @@ class Uploads:
                 path.unlink()
         for upload in complete:
             self._read_soon(upload)
+        self._janitor = asyncio.create_task(self._run(), name="uploads")
 
     async def close(self) -> None:
         """Stop; what was being read is read again after the next start."""
         tasks = [*self._receiving.values(), *self._reading.values()]
+        if self._janitor is not None:
+            tasks.append(self._janitor)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def run(self) -> None:
-        """Forget uploads whose time is over, for ever."""
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            await self.expire()
+            try:
+                await self.expire()
+            except (TrainboxError, OSError) as error:
+                log.warning("old uploads stay for now", extra={"why": str(error)})
 
     async def expire(self) -> None:
         """Forget uploads whose time is over."""

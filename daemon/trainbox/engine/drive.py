@@ -224,6 +224,8 @@ class Driver:
                 self.step, self.step.state, artifacts=collected.artifacts, model=model
             )
         )
+        for artifact in collected.artifacts:
+            self._shop.blobs.settle(artifact.digest)
         if done is None:
             raise _LostRace
         self.step = done.step
