@@ -109,7 +109,7 @@ def test_disk_full_in_the_worker_is_the_daemons_full_disk():
         "code": "storage_full",
         "message": "m",
         "hint": "",
-        "errors": [],
+        "faults": [],
     }
     answer = {"confinement": {"applied": {}, "missing": {}}, "refused": refused}
     assert isinstance(read_report(json.dumps(answer).encode()).refused.error(), StorageFull)

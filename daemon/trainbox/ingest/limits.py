@@ -11,6 +11,7 @@ class IngestLimits:
 
     Attributes:
         upload_bytes: the request body.
+        unpacked_bytes: a compressed text, once expanded.
         rows: rows of data.
         columns: columns.
         value_bytes: one text value, in UTF-8.
@@ -25,6 +26,7 @@ class IngestLimits:
     """
 
     upload_bytes: int = 4 * 1024**3
+    unpacked_bytes: int = 16 * 1024**3
     rows: int = 50_000_000
     columns: int = 4096
     value_bytes: int = 1024**2

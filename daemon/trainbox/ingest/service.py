@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import shutil
-import signal
 import stat
 import tempfile
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainbox.blobs import Blob, BlobStore, no_room_is_storage_full
-from trainbox.ingest import report
+from trainbox.ingest import reader, report
 from trainbox.ingest.limits import IngestLimits
-from trainbox.ingest.spool import spool
-from trainbox.workers import launch
-from trainbox.workers.ingest_request import RESULT, UPLOAD, Format, IngestRequest
-from trainbox_sdk.artifacts import Column
-from trainbox_sdk.errors import Unavailable, ValidationFailed
-
-log = logging.getLogger(__name__)
+from trainbox.ingest.spool import adopt, spool
+from trainbox.workers.ingest_request import FORMATS, RESULT, UPLOAD, Format, IngestRequest
+from trainbox.workers.target_request import TargetRequest
+from trainbox_sdk.artifacts import Column, ColumnType
+from trainbox_sdk.errors import TrainboxError, Unavailable, ValidationFailed
+from trainbox_sdk.profiles import DatasetProfile, TargetProfile
 
 PREFIX = "ingest-"
-_WORKER = "trainbox.workers.ingest_worker"
+_INGEST_WORKER = "trainbox.workers.ingest_worker"
+_TARGET_WORKER = "trainbox.workers.target_worker"
 _MAGIC = b"PAR1"
-
-_BROKEN_BY_DATA = frozenset(
-    -number
-    for number in (
-        signal.SIGABRT,
-        signal.SIGSEGV,
-        signal.SIGBUS,
-        signal.SIGILL,
-        signal.SIGFPE,
-        signal.SIGXFSZ,
-        signal.SIGXCPU,
-    )
-)
-"""Deaths a file can cause. SIGKILL is not among them: that is the host or an admin."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +35,11 @@ class IngestedData:
         digest: ``sha256:<hex>`` of the Parquet file, which is in the blob store.
         bytes: its size.
         source_digest: ``sha256:<hex>`` of what was uploaded.
-        warnings: what was read in a way that may surprise.
+        profile: what is known of its columns, and more.
+        warnings: what was read in a way that may surprise; those of the profile, and others, are
+            in the profile too.
+        read_s: seconds to parse, type and write it.
+        profile_s: seconds to profile it.
     """
 
     digest: str
@@ -61,7 +47,10 @@ class IngestedData:
     rows: int
     columns: tuple[Column, ...]
     source_digest: str
+    profile: DatasetProfile
     warnings: tuple[str, ...] = ()
+    read_s: float = 0.0
+    profile_s: float = 0.0
 
 
 class Ingest:
@@ -89,40 +78,126 @@ class Ingest:
         body: AsyncIterator[bytes],
         *,
         format: Format,
+        filename: str = "",
+        types: Mapping[str, ColumnType] | None = None,
     ) -> IngestedData:
         """Store an upload as typed Parquet; nothing remains of one that fails.
 
         Args:
             body: the bytes. What it raises passes through, after the clean-up.
-            format: ``csv`` or ``parquet``.
+            format: one of ``FORMATS``. CSV and JSON lines may be gzip- or zstd-compressed.
+            filename: the name the uploader gave, for what is said of faults.
+            types: by column, what its values must be; a value that is not is a fault.
 
         Raises:
-            ValidationFailed: the data cannot be read; says line or row, column and rule.
+            ValidationFailed: the data cannot be read; its ``faults`` say row, line, column and
+                rule.
             TooLarge: over a limit.
             StorageFull: no room.
             Unavailable: the worker was killed from outside, or took too long.
         """
-        if format not in ("csv", "parquet"):
-            raise ValidationFailed(f"format {format!r} is neither csv nor parquet")
-        with no_room_is_storage_full(self._tmp):
-            work = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._tmp))
+
+        async def place(path: Path) -> str:
+            return await spool(body, path, self._limits.upload_bytes)
+
+        return await self._ingest(place, format, filename, types or {})
+
+    async def ingest_file(
+        self,
+        source: Path,
+        *,
+        format: Format,
+        filename: str = "",
+        types: Mapping[str, ColumnType] | None = None,
+    ) -> IngestedData:
+        """Store a file of the state directory as typed Parquet; the file stays.
+
+        It is linked into the worker's folder, not copied, so it must be one the worker may see and
+        spoil: an upload that has arrived, never a blob.
+
+        Raises:
+            As :meth:`ingest`, and FileNotFoundError.
+        """
+
+        async def place(path: Path) -> str:
+            return await asyncio.to_thread(adopt, source, path, self._limits.upload_bytes)
+
+        return await self._ingest(place, format, filename, types or {})
+
+    async def target_profile(self, digest: str, target: str) -> TargetProfile:
+        """Look at a stored dataset for the sake of one column: classes, and columns that leak it.
+
+        Args:
+            digest: of its Parquet file.
+            target: name of the column.
+
+        Raises:
+            NotFound: the bytes are not here.
+            ValidationFailed: no such column.
+            Unavailable: the worker was killed from outside, or took too long.
+        """
+        request = TargetRequest(
+            path=str(self._blobs.path(digest)),
+            target=target,
+            memory_bytes=self._limits.memory_bytes,
+            cpu_s=self._limits.cpu_s,
+            threads=self._limits.threads,
+        )
+        work = self._work()
         try:
-            source_digest = await spool(body, work / UPLOAD, self._limits.upload_bytes)
             async with self._slots:
-                answer = await self._read(work, format)
-            blob = await self._publish(work / RESULT)
+                answer = await reader.ask(
+                    _TARGET_WORKER,
+                    work,
+                    request.to_json(),
+                    report.read_target_report,
+                    self._limits,
+                )
         finally:
             await _remove(work)
+        return answer.profile
+
+    async def _ingest(
+        self,
+        place: Callable[[Path], Awaitable[str]],
+        format: Format,
+        filename: str,
+        types: Mapping[str, ColumnType],
+    ) -> IngestedData:
+        if format not in FORMATS:
+            raise ValidationFailed(
+                f"format {format!r} is unknown", hint=f"one of {', '.join(FORMATS)}"
+            )
+        work = self._work()
+        try:
+            source_digest = await place(work / UPLOAD)
+            async with self._slots:
+                answer = await self._read(work, format, types)
+            blob = await self._publish(work / RESULT)
+        except TrainboxError as error:
+            raise report.in_file(error, filename) from error.__cause__
+        finally:
+            await _remove(work)
+        profile = answer.profile
         return IngestedData(
             digest=blob.digest,
             bytes=blob.bytes,
             rows=answer.rows,
-            columns=answer.profile,
+            columns=tuple(each.column for each in profile.columns),
             source_digest=source_digest,
-            warnings=tuple(answer.warnings),
+            profile=profile,
+            warnings=_surprises(profile),
+            read_s=answer.read_s,
+            profile_s=answer.profile_s,
         )
 
-    async def _read(self, work: Path, format: Format) -> report.Report:
+    def _work(self) -> Path:
+        with no_room_is_storage_full(self._tmp):
+            return Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._tmp))
+
+    async def _read(
+        self, work: Path, format: Format, types: Mapping[str, ColumnType]
+    ) -> report.Report:
         limits = self._limits
         request = IngestRequest(
             format=format,
@@ -134,17 +209,10 @@ class Ingest:
             cpu_s=limits.cpu_s,
             scratch_bytes=limits.scratch_bytes,
             threads=limits.threads,
+            max_unpacked_bytes=limits.unpacked_bytes,
+            types=dict(types),
         )
-        try:
-            async with asyncio.timeout(limits.wall_s):
-                code, answer, errors = await _run(work, request)
-        except TimeoutError as error:
-            raise Unavailable(
-                f"reading the upload took longer than {limits.wall_s:g} s",
-                code="ingest_timeout",
-                hint="try again when the machine is less busy, or upload fewer rows",
-            ) from error
-        return _judge(code, answer, errors, limits)
+        return await reader.ask(_INGEST_WORKER, work, request.to_json(), report.read_report, limits)
 
     async def _publish(self, path: Path) -> Blob:
         """Publish what the worker wrote, if it is one plain Parquet file."""
@@ -162,53 +230,10 @@ class Ingest:
             os.close(fd)
 
 
-async def _run(work: Path, request: IngestRequest) -> tuple[int, bytes | None, str]:
-    """Run the worker; return its exit code, its answer and the end of its standard error."""
-    try:
-        process = await launch.start(_WORKER, cwd=work, stdin=PIPE, stdout=PIPE)
-    except OSError as error:
-        raise Unavailable(
-            f"the ingest worker cannot be started: {error}", code="ingest_failed"
-        ) from error
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    errors = asyncio.create_task(launch.tail(process.stderr))
-    try:
-        with suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(request.to_json())
-            await process.stdin.drain()
-        process.stdin.close()
-        answer = await launch.read_at_most(process.stdout, report.MAX_BYTES)
-        if answer is not None:
-            await process.wait()
-    finally:
-        # Also on cancellation: nothing may write into the work folder once it is being removed.
-        code = await asyncio.shield(launch.end(process))
-        errors_read = asyncio.gather(errors, return_exceptions=True)
-        await asyncio.shield(errors_read)
-    return code, answer, errors.result()
-
-
-def _judge(code: int, answer: bytes | None, errors: str, limits: IngestLimits) -> report.Report:
-    found = report.read_report(answer) if code == 0 and answer is not None else None
-    if found is not None and found.refused is not None:
-        raise found.refused.error()
-    if found is not None:
-        return found
-    log.warning("ingest worker ended with %s: %s", launch.death(code), errors)
-    if code in _BROKEN_BY_DATA:
-        raise ValidationFailed(
-            f"reading the data broke the reader ({launch.death(code)}): the file is damaged, or"
-            f" needs more than {limits.memory_bytes:,} bytes of memory or {limits.cpu_s} s of CPU",
-            code="unreadable_data",
-            hint="write the file again with another tool, or upload it in smaller parts",
-        )
-    raise Unavailable(
-        f"the ingest worker failed ({launch.death(code)})",
-        code="ingest_failed",
-        hint="try again; the daemon's log has the details",
-    )
+def _surprises(profile: DatasetProfile) -> tuple[str, ...]:
+    """Return the warnings about how values were read, and about columns that hold none."""
+    rules = ("all_missing", "leading_zeros", "mixed_types", "reading")
+    return tuple(each.message for each in profile.warnings if each.rule in rules)
 
 
 async def _remove(work: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainbox.workers.refusal import Refused, counted, shown
+from trainbox.workers.refusal import Fault, Faults, Refused, counted, shown
 
 BLOCK = 1024**2
 SAMPLE_BYTES = 256 * 1024
@@ -20,11 +20,8 @@ MAX_NAME = 256
 
 _FOREIGN = (
     (b"PAR1", "a Parquet file", "send it with format=parquet"),
-    (b"\x1f\x8b", "gzip-compressed", "decompress it first: gunzip file.csv.gz"),
+    (b"ARROW1", "an Arrow file", "send it with format=arrow"),
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "export the sheet as CSV"),
-    (b"\x28\xb5\x2f\xfd", "zstd-compressed", "decompress it first: unzstd file.csv.zst"),
-    (b"\xff\xfe", "UTF-16 text", "convert it: iconv -f UTF-16 -t UTF-8"),
-    (b"\xfe\xff", "UTF-16 text", "convert it: iconv -f UTF-16 -t UTF-8"),
 )
 
 
@@ -36,11 +33,13 @@ class Survey:
         bom: whether a UTF-8 byte order mark leads.
         line_feeds: number of LF, those of CR LF included.
         windows_ends: number of CR LF.
+        broken: whether there are NUL bytes or some that are not UTF-8.
     """
 
     bom: bool
     line_feeds: int
     windows_ends: int
+    broken: bool
 
     @property
     def mixed_ends(self) -> bool:
@@ -55,11 +54,13 @@ class Layout:
     Attributes:
         skip: blank lines before the header.
         names: the header, in order.
+        faults: what is wrong with the header.
     """
 
     delimiter: str
     skip: int
     names: tuple[str, ...]
+    faults: tuple[Fault, ...] = ()
 
 
 def blocks(path: Path) -> Iterator[bytes]:
@@ -69,72 +70,46 @@ def blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def survey(path: Path) -> Survey:
+def survey(path: Path, what: str = "CSV") -> Survey:
     """Read the whole file once, in constant memory.
 
     Raises:
-        Refused: empty, not text, not UTF-8, or with NUL bytes; says line and byte.
+        Refused: empty, or of another kind than ``what``.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
-    offset = line_feeds = windows_ends = 0
+    line_feeds = windows_ends = 0
     last = b""
-    bom = False
+    bom = broken = False
     for block in blocks(path):
-        if not offset:
-            _refuse_foreign(block)
+        if not last:
+            refuse_foreign(block, what)
             bom = block.startswith(codecs.BOM_UTF8)
-        _refuse_nul(block, offset, line_feeds)
-        pending = len(decoder.getstate()[0])
-        try:
-            decoder.decode(block)
-        except UnicodeDecodeError as error:
-            raise _undecodable(error, block, offset - pending, pending, line_feeds) from error
+        broken = broken or b"\0" in block or not _decodes(decoder, block)
         line_feeds += block.count(b"\n")
         windows_ends += block.count(b"\r\n") + (last == b"\r" and block.startswith(b"\n"))
         last = block[-1:]
-        offset += len(block)
-    if not offset:
+    if not last:
         raise Refused("the file is empty", code="empty_file")
-    if decoder.getstate()[0]:
-        raise Refused(
-            "the file ends in the middle of a UTF-8 character",
-            code="undecodable_text",
-            hint="the file looks cut off; upload it again",
-            loc=(f"line {line_feeds + 1}",),
-        )
-    return Survey(bom, line_feeds, windows_ends)
+    return Survey(bom, line_feeds, windows_ends, broken or bool(decoder.getstate()[0]))
 
 
-def _refuse_foreign(head: bytes) -> None:
-    for magic, what, hint in _FOREIGN:
+def refuse_foreign(head: bytes, what: str) -> None:
+    """Refuse a file whose first bytes say that it is no text.
+
+    Raises:
+        Refused: says what it is instead of ``what``.
+    """
+    for magic, found, hint in _FOREIGN:
         if head.startswith(magic):
-            raise Refused(f"this is not CSV but {what}", code="wrong_format", hint=hint)
+            raise Refused(f"this is not {what} but {found}", code="wrong_format", hint=hint)
 
 
-def _refuse_nul(block: bytes, offset: int, line_feeds: int) -> None:
-    at = block.find(b"\0")
-    if at >= 0:
-        line = line_feeds + block.count(b"\n", 0, at) + 1
-        raise Refused(
-            f"line {line} holds a NUL byte, at byte {offset + at}: this is not text",
-            code="nul_byte",
-            hint="export the data as CSV text in UTF-8",
-            loc=(f"line {line}",),
-        )
-
-
-def _undecodable(
-    error: UnicodeDecodeError, block: bytes, start: int, pending: int, line_feeds: int
-) -> Refused:
-    at = error.start - pending
-    line = line_feeds + block.count(b"\n", 0, max(at, 0)) + 1
-    byte = error.object[error.start]
-    return Refused(
-        f"line {line} is not UTF-8: byte 0x{byte:02x} at byte {start + error.start}",
-        code="undecodable_text",
-        hint="if it is Latin-1 or Windows-1252, convert it: iconv -f WINDOWS-1252 -t UTF-8",
-        loc=(f"line {line}",),
-    )
+def _decodes(decoder: codecs.IncrementalDecoder, block: bytes) -> bool:
+    try:
+        decoder.decode(block)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def unify_line_ends(source: Path, target: Path) -> None:
@@ -152,19 +127,19 @@ def layout(path: Path, max_columns: int, max_value_bytes: int) -> Layout:
     """Find delimiter and header from the start of the file.
 
     Raises:
-        Refused: names that are empty, double, unprintable or too long; too many columns.
+        Refused: nothing but blank lines, or too many columns.
     """
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES + max_value_bytes)
-    text = head.decode("utf-8", errors="ignore").removeprefix("\ufeff")
+    text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
     body = text.lstrip("\r\n")
     if not body:
         raise Refused("the file holds only blank lines", code="empty_file")
     skip = len(text[: len(text) - len(body)].splitlines())
     delimiter = find_delimiter(body)
     names = tuple(name.strip() for name in _records(body, delimiter, 1)[0])
-    check_names(names, max_columns, where=f"line {skip + 1}")
-    return Layout(delimiter, skip, names)
+    faults = header_faults(names, max_columns, line=skip + 1)
+    return Layout(delimiter, skip, names, tuple(faults.found))
 
 
 def find_delimiter(text: str) -> str:
@@ -197,54 +172,62 @@ def _records(text: str, delimiter: str, count: int) -> list[list[str]]:
     return records[:-1] if len(sample) < len(text) and len(records) > 1 else records
 
 
-def check_names(names: Sequence[str], max_columns: int, *, where: str) -> None:
-    """Refuse column names nothing downstream could tell apart or print.
+def header_faults(names: Sequence[str], max_columns: int, *, line: int | None) -> Faults:
+    """Find column names that nothing downstream could tell apart or print.
 
     Raises:
-        Refused: says which.
+        Refused: there are too many columns.
     """
     if len(names) > max_columns:
         raise Refused(
             f"{counted(len(names), 'column')}, at most {max_columns:,} are allowed",
             kind="too_large",
             code="too_many_columns",
-            loc=(where,),
+            line=line,
         )
-    empty = [index for index, name in enumerate(names, 1) if not name]
-    if empty:
-        raise Refused(
-            f"the header has no name for column {empty[0]} of {len(names)}",
-            code="empty_column_name",
-            hint="name every column; pandas writes a nameless index unless told index=False",
-            loc=(where,),
-        )
-    _refuse_twins(names, where)
-    for name in names:
-        if len(name) > MAX_NAME or not name.isprintable():
-            raise Refused(
-                f"column name {shown(name)} is too long or not printable",
-                code="bad_column_name",
-                hint=f"use printable names of at most {MAX_NAME} characters",
-                loc=(where,),
-            )
-
-
-def _refuse_twins(names: Sequence[str], where: str) -> None:
-    exact = [name for name, count in Counter(names).items() if count > 1]
-    if exact:
-        raise Refused(
-            f"the header names {', '.join(map(shown, exact[:10]))} more than once",
-            code="duplicate_columns",
-            hint="give every column its own name",
-            loc=(where,),
-        )
+    faults = Faults()
+    exact = Counter(names)
     folded: dict[str, str] = {}
-    for name in names:
-        twin = folded.setdefault(name.casefold(), name)
-        if twin != name:
-            raise Refused(
-                f"columns {shown(twin)} and {shown(name)} differ only in case",
-                code="duplicate_columns",
-                hint="rename one of them; the tools that read Parquet ignore case in names",
-                loc=(where,),
-            )
+    for index, name in enumerate(names, 1):
+        if not name:
+            what = f"the header has no name for column {index} of {len(names)}"
+            hint = "name every column; pandas writes a nameless index unless told index=False"
+            faults.add("empty_header", what, hint, line=line)
+        elif not _usable(name):
+            what, hint, rule = _unusable(name)
+            faults.add(rule, what, hint, line=line, column=name[:MAX_NAME])
+        elif exact[name] > 1:
+            if names.index(name) != index - 1:
+                what = f"the header names {shown(name)} more than once"
+                hint = "give every column its own name"
+                faults.add("duplicate_header", what, hint, line=line, column=name)
+        elif (twin := folded.setdefault(name.casefold(), name)) != name:
+            what = f"columns {shown(twin)} and {shown(name)} differ only in case"
+            hint = "rename one of them; the tools that read Parquet ignore case in names"
+            faults.add("duplicate_header", what, hint, line=line, column=name)
+    return faults
+
+
+def check_names(names: Sequence[str], max_columns: int) -> None:
+    """Likewise, for formats whose header is no line.
+
+    Raises:
+        Refused: says which.
+    """
+    faults = header_faults(names, max_columns, line=None)
+    if faults.found:
+        raise faults.refusal()
+
+
+def _usable(name: str) -> bool:
+    return len(name) <= MAX_NAME and name.isprintable() and "\ufffd" not in name
+
+
+def _unusable(name: str) -> tuple[str, str, str]:
+    """Return what is wrong with a name, how to mend it, and the rule."""
+    if "\0" in name:
+        return "a NUL byte: this is not text", "export the data as CSV text in UTF-8", "nul_byte"
+    if "\ufffd" in name:
+        return "a column name that is not UTF-8", "convert the file: iconv -t UTF-8", "bad_utf8"
+    what = f"the column name {shown(name)} is too long or not printable"
+    return what, f"use printable names of at most {MAX_NAME} characters", "bad_header"

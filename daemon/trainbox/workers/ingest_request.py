@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
 
-Format = Literal["csv", "parquet"]
+ColumnType = Literal["number", "boolean", "string", "datetime"]
+Format = Literal["csv", "jsonl", "parquet", "arrow"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+TEXT_FORMATS: frozenset[Format] = frozenset({"csv", "jsonl"})
+"""Those that may come compressed."""
 
 UPLOAD = "upload"
 """Name of the uploaded file in the worker's folder."""
@@ -22,7 +27,9 @@ class IngestRequest:
         memory_bytes: what the process may hold.
         cpu_s: processor seconds after which the kernel ends it.
         scratch_bytes: largest file it may write.
+        max_unpacked_bytes: of a compressed text, once expanded.
         threads: of DuckDB.
+        types: by column, what its values must be.
     """
 
     format: Format
@@ -34,6 +41,8 @@ class IngestRequest:
     cpu_s: int
     scratch_bytes: int
     threads: int
+    max_unpacked_bytes: int = 16 * 1024**3
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Return the document the worker reads from its standard input."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from trainbox.workers.ingest_request import IngestRequest
-from trainbox.workers.refusal import Refused
+from trainbox.workers.refusal import Refused, counted
 
 T = TypeVar("T")
 
@@ -25,13 +25,28 @@ _OWN_SHARE = 0.5
 
 
 def connect(request: IngestRequest) -> duckdb.DuckDBPyConnection:
-    """Open an engine that reaches only the current folder and cannot be talked out of it."""
+    """Open an engine for an upload in the current folder."""
+    return open_engine(memory_bytes=request.memory_bytes, threads=request.threads)
+
+
+def open_engine(
+    *, memory_bytes: int, threads: int, paths: Sequence[str] = ()
+) -> duckdb.DuckDBPyConnection:
+    """Open an engine that reaches only the current folder and cannot be talked out of it.
+
+    :func:`lock` must still be called, once its databases are attached.
+
+    Args:
+        memory_bytes: of the process; half of it is for the engine to plan with.
+        threads: of the engine.
+        paths: further files it may reach.
+    """
     here = os.getcwd()  # noqa: PTH109 - as the confined process sees it
     connection = duckdb.connect(
         ":memory:",
         config={
-            "threads": request.threads,
-            "memory_limit": f"{int(request.memory_bytes * _OWN_SHARE)}B",
+            "threads": threads,
+            "memory_limit": f"{int(memory_bytes * _OWN_SHARE)}B",
             "temp_directory": f"{here}/spill",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -42,8 +57,15 @@ def connect(request: IngestRequest) -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET parquet_metadata_cache = true")
     connection.execute(f"SET allowed_directories = [{literal(here)}]")
+    if paths:
+        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
     connection.execute("SET enable_external_access = false")
     return connection
+
+
+def lock(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let no later statement change a setting."""
+    connection.execute("SET lock_configuration = true")
 
 
 def stage(connection: duckdb.DuckDBPyConnection, columns: int, source: str) -> int:
@@ -60,7 +82,7 @@ def stage(connection: duckdb.DuckDBPyConnection, columns: int, source: str) -> i
         connection.execute("SET threads = 1")
     connection.execute(f"ATTACH 'staging.db' AS staging (ROW_GROUP_SIZE {group})")
     connection.execute("USE staging")
-    connection.execute("SET lock_configuration = true")
+    lock(connection)
     connection.execute(f"CREATE TABLE raw AS SELECT * FROM {source}")  # noqa: S608
     return int(scalar(connection, "SELECT count(*) FROM raw"))
 
@@ -121,3 +143,12 @@ def refusal_of(error: Exception, request: IngestRequest, what: str) -> Refused:
             code="unpacks_too_large",
         )
     return Refused(f"{what}: {first}", hint="write the file again and upload that")
+
+
+def too_many_rows(request: IngestRequest) -> Refused:
+    """Return the refusal of a file with too many rows."""
+    return Refused(
+        f"more than {counted(request.max_rows, 'row')}",
+        kind="too_large",
+        code="too_many_rows",
+    )

@@ -6,15 +6,15 @@ are written in what RE2 (https://github.com/google/re2/wiki/Syntax) and Python's
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import Literal
 
+from trainbox.workers.ingest_request import ColumnType
 from trainbox.workers.staging import literal
-
-ColumnType = Literal["number", "boolean", "string", "datetime"]
 
 GAPS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 """Texts that mean "missing", quoted or not, with or without blanks around them."""
@@ -24,13 +24,14 @@ BLANKS = " \t\r\n"
 _INTEGER = r"[+-]?(0|[1-9][0-9]*)"
 _EXPONENT = r"([eE][+-]?[0-9]+)?"
 _NUMBER = rf"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+){_EXPONENT}"
-_COMMA = rf"[+-]?(0|[1-9][0-9]*)(,[0-9]+)?{_EXPONENT}"
+_DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{3})+"
+_COMMA = rf"[+-]?((0|[1-9][0-9]*)(,[0-9]+)?{_EXPONENT}|{_DOTTED}(,[0-9]+)?)"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _ZONE = r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _STAMP = rf"{_DATE}([T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]+)?)?({_ZONE})?)?"
 
 _STAMP_CAST = r"TRY_CAST(regexp_replace(trim(@, E' \t\r\n'), ' ([+Z-])', '\1') AS TIMESTAMPTZ)"
-_COMMA_CAST = "TRY_CAST(replace(@, ',', '.') AS DOUBLE)"
+_COMMA_CAST = "TRY_CAST(replace(replace(@, '.', ''), ',', '.') AS DOUBLE)"
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,10 @@ STRING = Rule("string", "string", "VARCHAR", ".*", "@")
 RULES = (BOOLEAN, INTEGER, NUMBER, COMMA, DATE, STAMP)
 """Narrow rules stand before the wider ones of their kind: the first that all values follow wins."""
 
-HUGE_INTEGER, FRACTION = "huge integer", "fraction"
+HUGE_INTEGER, FRACTION, DOTS = "huge integer", "fraction", "dots"
 THOUSANDS, ZONE = "thousands", "zone"
+LEADING_ZERO = re.compile(r"[+-]?0[0-9]+([.,][0-9]*)?")
+"""A number but for its leading zeros: an identifier, more often than not."""
 
 _ZONED = rf".*[T ].*{_ZONE}"
 
@@ -110,6 +113,7 @@ SIGNS: Mapping[Rule, Mapping[str, str]] = {
     NUMBER: {
         HUGE_INTEGER: f"{matches('@', _INTEGER)} AND TRY_CAST(@ AS BIGINT) IS NULL",
         FRACTION: f"NOT {matches('@', _INTEGER)}",
+        DOTS: matches("@", rf"[+-]?{_DOTTED}"),
     },
     COMMA: {THOUSANDS: matches("@", r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")},
     STAMP: {ZONE: matches("@", _ZONED)},
@@ -117,3 +121,58 @@ SIGNS: Mapping[Rule, Mapping[str, str]] = {
 """Further counts, as SQL over ``@``, that decide between rules or are worth a warning."""
 
 OTHER_DATE = re.compile(r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}( .*)?")
+
+
+Problem = tuple[str, str, str]
+"""Rule, what is wrong, hint."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the uploader said a column holds; checked value by value.
+
+    Attributes:
+        type: of its values; gaps are always allowed.
+        comma: whether numbers may have a decimal comma.
+    """
+
+    type: ColumnType
+    comma: bool = False
+
+    def problem(self, text: str) -> Problem | None:
+        """Return what is wrong with a text, None if nothing."""
+        value = text.strip(BLANKS)
+        if self.type == "string" or value in GAPS:
+            return None
+        if self.type == "number":
+            return self._number(value)
+        if self.type == "boolean":
+            if BOOLEAN.matcher.fullmatch(value):
+                return None
+            return "not_a_boolean", "not a boolean", "write true or false"
+        if STAMP.matcher.fullmatch(value) and _in_calendar(value):
+            return None
+        return "not_a_datetime", "not a date or time", "write it as 2024-12-31T10:00:00"
+
+    def _number(self, value: str) -> Problem | None:
+        if NUMBER.matcher.fullmatch(value):
+            number = value
+        elif self.comma and COMMA.matcher.fullmatch(value):
+            number = value.replace(".", "").replace(",", ".")
+        elif LEADING_ZERO.fullmatch(value):
+            hint = "declare the column as string, or write it without leading zeros"
+            return "leading_zero", "a number with a leading zero", hint
+        else:
+            return "not_a_number", "not a number", "write it as -1234.5, or leave it empty"
+        if math.isfinite(float(number)):
+            return None
+        hint = "a double reaches from -1.8e308 to 1.8e308"
+        return "number_out_of_range", "a number out of range", hint
+
+
+def _in_calendar(value: str) -> bool:
+    try:
+        datetime.fromisoformat(value.replace(" ", "T", 1).replace(" ", ""))
+    except ValueError:
+        return False
+    return True

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import duckdb
 
 from trainbox.workers import text_rules
+from trainbox.workers.ingest_request import ColumnType
 from trainbox.workers.refusal import counted, shown
 from trainbox.workers.staging import batches, literal
-from trainbox.workers.text_rules import BLANKS, GAPS, SIGNS, STRING, ColumnType, Rule, trimmed
+from trainbox.workers.text_rules import BLANKS, GAPS, SIGNS, STRING, Expected, Rule, trimmed
 
 SAMPLE = 256
 """Present values from which the rules worth trying on the whole column are chosen."""
@@ -21,19 +23,30 @@ BATCH = 32
 """Columns per query."""
 
 
+class Note(NamedTuple):
+    """A sentence on a column, and its stable word (``WarningRule`` of the SDK)."""
+
+    rule: str
+    message: str
+
+
 @dataclass(frozen=True)
 class TypedColumn:
     """A staged column and the SQL that types it.
 
     Attributes:
         expression: SQL over the staged column; missing becomes NULL.
-        warnings: sentences about what the data nearly was.
+        notes: what is to be known of how it was read, or what it nearly was.
     """
 
     type: ColumnType
     sql_type: str
     expression: str
-    warnings: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    def noting(self, note: Note) -> TypedColumn:
+        """Return the same column with one more note."""
+        return replace(self, notes=(*self.notes, note))
 
 
 @dataclass(frozen=True)
@@ -50,38 +63,77 @@ class _Counts:
         return self.of.get(rule.name, 0) / self.present if self.present else 0.0
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """A column that is not what the uploader said.
+
+    Attributes:
+        row: from 1, of the first value that does not fit.
+    """
+
+    column: str
+    expected: Expected
+    row: int
+    value: str
+
+
 def type_columns(
-    connection: duckdb.DuckDBPyConnection, names: Sequence[str], delimiter: str
-) -> dict[str, TypedColumn]:
-    """Return the type of every column of the staged table ``raw``, by name.
+    connection: duckdb.DuckDBPyConnection,
+    rules: Mapping[str, Sequence[Rule]],
+    declared: Mapping[str, ColumnType],
+) -> tuple[dict[str, TypedColumn], list[Misfit]]:
+    """Return the type of every column of the staged table ``raw``, by name, and what misfits.
 
     Args:
-        connection: where the table is; texts that are gaps but for blanks become NULL in it.
-        names: of its columns c0, c1, …
-        delimiter: of the file; where it is a comma, there is no decimal comma.
+        connection: where the table is.
+        rules: the types each column may have, in the order of its columns c0, c1, …
+        declared: the type that the uploader said a column has; its values fit, or it is a misfit.
     """
-    staged = [f"c{index}" for index in range(len(names))]
-    _clear_padded_gaps(connection, staged)
-    rules = [rule for rule in text_rules.RULES if delimiter != "," or rule is not text_rules.COMMA]
+    staged = {f"c{index}": name for index, name in enumerate(rules)}
     typed: dict[str, TypedColumn] = {}
-    for batch in batches(list(zip(staged, names, strict=True)), BATCH):
-        samples = _samples(connection, [column for column, _ in batch])
-        worth = {column: _worth(rules, samples[column]) for column, _ in batch}
+    misfits: list[Misfit] = []
+    for batch in batches(list(staged), BATCH):
+        samples = _samples(connection, batch)
+        worth = {
+            column: _declared_rules(rules[name], declared[name])
+            if (name := staged[column]) in declared
+            else _worth(rules[name], samples[column])
+            for column in batch
+        }
         # Most columns follow the narrowest rule of their sample: the others are not worth a count.
-        counts = _count(connection, {column: rules[:1] for column, rules in worth.items()})
+        counts = _count(connection, {column: tried[:1] for column, tried in worth.items()})
         open_ = {
-            column: rules
-            for column, rules in worth.items()
-            if rules and not _decides(rules[0], counts[column])
+            column: tried
+            for column, tried in worth.items()
+            if len(tried) > 1 and not _decides(tried[0], counts[column])
         }
         counts |= _count(connection, open_)
-        for column, name in batch:
-            judge = _Judge(connection, column, f"column {shown(name)}", samples[column])
-            typed[name] = judge.type(worth[column], counts.get(column))
-    return typed
+        for column in batch:
+            name = staged[column]
+            comma = text_rules.COMMA in rules[name]
+            judge = _Judge(connection, column, f"column {shown(name)}", samples[column], comma)
+            if name in declared:
+                found = judge.declared(worth[column], counts.get(column))
+                if found is None:
+                    expected = Expected(declared[name], comma)
+                    misfits.append(judge.misfit(name, worth[column], expected))
+                    found = judge.typed(STRING, ())
+            else:
+                found = judge.type(worth[column], counts.get(column))
+            typed[name] = found
+    return typed, misfits
 
 
-def _clear_padded_gaps(connection: duckdb.DuckDBPyConnection, staged: Sequence[str]) -> None:
+def _declared_rules(allowed: Sequence[Rule], type: ColumnType) -> list[Rule]:
+    """Return the rules of a type; where no value says which, those of any format."""
+    found = [rule for rule in allowed if rule.type == type]
+    anywhere = [rule for rule in text_rules.RULES if rule is not text_rules.COMMA]
+    return found or [rule for rule in anywhere if rule.type == type]
+
+
+def clear_padded_gaps(connection: duckdb.DuckDBPyConnection, columns: int) -> None:
+    """Make NULL of texts that are gaps but for the blanks around them."""
+    staged = [f"c{index}" for index in range(columns)]
     gaps = ", ".join(map(literal, GAPS))
     for batch in batches(staged, BATCH):
         tests = ", ".join(f"bool_or({trimmed(column)} IN ({gaps}))" for column in batch)
@@ -121,7 +173,10 @@ def _worth(rules: Sequence[Rule], sample: Sequence[str]) -> list[Rule]:
 def _count(
     connection: duckdb.DuckDBPyConnection, worth: Mapping[str, Sequence[Rule]]
 ) -> dict[str, _Counts]:
-    """Count over whole columns, several in one query: binding a wide table is the dear part."""
+    """Count over whole columns, several in one query: binding a wide table is the dear part.
+
+    ``countif``, not FILTER, with which DuckDB copies all columns for each of the counts.
+    """
     tests = {
         (column, name): test
         for column, rules in worth.items()
@@ -132,7 +187,7 @@ def _count(
     if not columns:
         return {}
     wanted = [f"count({column})" for column in columns]
-    wanted += [f"count(*) FILTER ({test})" for test in tests.values()]
+    wanted += [f"countif({test})" for test in tests.values()]
     row = connection.execute(f"SELECT {', '.join(wanted)} FROM raw").fetchone()  # noqa: S608
     assert row is not None
     found = dict(zip(tests, row[len(columns) :], strict=True))
@@ -157,41 +212,84 @@ class _Judge:
     Attributes:
         staged: its name in ``raw``.
         column: how warnings call it.
+        comma: whether it may have decimal commas.
     """
 
     connection: duckdb.DuckDBPyConnection
     staged: str
     column: str
     sample: Sequence[str]
+    comma: bool
 
     def type(self, worth: Sequence[Rule], whole: _Counts | None) -> TypedColumn:
+        """Return the column as the first rule that decides reads it, text if none does."""
         if whole is None:
-            return self._typed(STRING, self._sample_warnings())
+            return self.typed(STRING, self._sample_warnings())
         rule = next((rule for rule in worth if _decides(rule, whole)), None)
         if rule is None:
-            return self._typed(STRING, self._near_misses(worth, whole))
-        return self._typed(rule, self._readings(rule, whole))
+            return self.typed(STRING, self._near_misses(worth, whole))
+        return self.typed(rule, self._readings(rule, whole))
 
-    def _typed(self, rule: Rule, warnings: Sequence[str]) -> TypedColumn:
+    def declared(self, rules: Sequence[Rule], whole: _Counts | None) -> TypedColumn | None:
+        """Return the narrowest of the rules that all values follow; None if none is."""
+        if not rules:
+            return self.typed(STRING, ())
+        assert whole is not None
+        if not whole.present:
+            return self.typed(rules[-1], [Note("all_missing", f"{self.column} has no values")])
+        rule = next((rule for rule in rules if whole.all(rule.name)), None)
+        return None if rule is None else self.typed(rule, self._readings(rule, whole))
+
+    def misfit(self, name: str, rules: Sequence[Rule], expected: Expected) -> Misfit:
+        """Return the first value that follows none of the rules."""
+        tests = " OR ".join(rule.test(self.staged) for rule in rules)
+        row = self.connection.execute(
+            f"SELECT rowid + 1, {self.staged} FROM raw WHERE {self.staged} IS NOT NULL"  # noqa: S608
+            f" ORDER BY ({tests}), rowid LIMIT 1"
+        ).fetchone()
+        assert row is not None
+        return Misfit(name, expected, *row)
+
+    def typed(self, rule: Rule, notes: Sequence[Note]) -> TypedColumn:
+        """Return the column as the rule reads it."""
         expression = rule.cast.replace("@", self.staged)
-        return TypedColumn(rule.type, rule.sql_type, expression, tuple(warnings))
+        return TypedColumn(rule.type, rule.sql_type, expression, tuple(notes))
 
-    def _sample_warnings(self) -> list[str]:
+    def _sample_warnings(self) -> list[Note]:
         if not self.sample:
-            return [f"{self.column} has no values"]
+            return [Note("all_missing", f"{self.column} has no values")]
         values = [value.strip(BLANKS) for value in self.sample]
         if all(text_rules.OTHER_DATE.fullmatch(value) for value in values):
-            return [f"{self.column} looks like dates but is kept as text; write them as 2024-12-31"]
+            return [
+                Note(
+                    "reading",
+                    f"{self.column} looks like dates but is kept as text; write them as 2024-12-31",
+                )
+            ]
+        if zeros := _leading_zeros(values):
+            kept = f"{self.column} is text, so that leading zeros as in {shown(zeros)} are kept"
+            return [Note("leading_zeros", kept)]
         if any(raw != value for raw, value in zip(self.sample, values, strict=True)):
-            return [f"{self.column} has values with blanks around them, kept as they are"]
+            return [
+                Note(
+                    "reading", f"{self.column} has values with blanks around them, kept as they are"
+                )
+            ]
         return []
 
-    def _near_misses(self, worth: Sequence[Rule], whole: _Counts) -> list[str]:
+    def _near_misses(self, worth: Sequence[Rule], whole: _Counts) -> list[Note]:
         if whole.all(text_rules.NUMBER.name):
-            return [f"{self.column} holds integers beyond 64 bits: kept as text, every digit"]
+            return [
+                Note(
+                    "reading",
+                    f"{self.column} holds integers beyond 64 bits: kept as text, every digit",
+                )
+            ]
         if whole.all(text_rules.COMMA.name):
             either = "1,234 may be 1234 or 1.234"
-            return [f"{self.column}: {either}: kept as text; write it without a comma"]
+            return [
+                Note("reading", f"{self.column}: {either}: kept as text; write it without a comma")
+            ]
         nearest = max(worth, key=whole.share)
         if whole.share(nearest) < NEARLY:
             return []
@@ -203,19 +301,39 @@ class _Judge:
         listed = ", ".join(f"row {row}: {shown(value)}" for row, value in rows)
         odd = counted(whole.present - whole.of[nearest.name], "value")
         share = f"{odd} of {whole.present:,}"
-        return [f"{self.column} is text because of {share} that are no {nearest.type} ({listed})"]
+        return [
+            Note(
+                "mixed_types",
+                f"{self.column} is text because of {share} that are no {nearest.type} ({listed})",
+            )
+        ]
 
-    def _readings(self, rule: Rule, whole: _Counts) -> list[str]:
+    def _readings(self, rule: Rule, whole: _Counts) -> list[Note]:
+        if self.comma and rule is text_rules.NUMBER and whole.all(text_rules.DOTS):
+            either = "1.234 is read as 1.234, not as 1234"
+            return [Note("reading", f"{self.column}: {either}; write thousands without a dot")]
         if rule is text_rules.COMMA:
-            return [f"{self.column} is read with a decimal comma"]
+            return [Note("reading", f"{self.column} is read with a decimal comma")]
         naive = whole.present - whole.of.get(text_rules.ZONE, 0)
         if rule is text_rules.STAMP and 0 < naive < whole.present:
-            return [f"{self.column}: {counted(naive, 'value')} without UTC offset, read as UTC"]
+            return [
+                Note(
+                    "reading",
+                    f"{self.column}: {counted(naive, 'value')} without UTC offset, read as UTC",
+                )
+            ]
         return []
 
 
 def _share(rule: Rule, values: Sequence[str]) -> float:
     return sum(rule.matcher.fullmatch(value) is not None for value in values) / len(values)
+
+
+def _leading_zeros(values: Sequence[str]) -> str:
+    """Return the first number with a leading zero, if all are numbers but for such zeros."""
+    zeros = [value for value in values if text_rules.LEADING_ZERO.fullmatch(value)]
+    plain = sum(text_rules.NUMBER.matcher.fullmatch(value) is not None for value in values)
+    return zeros[0] if zeros and len(zeros) + plain == len(values) else ""
 
 
 def _decides(rule: Rule, whole: _Counts) -> bool:
