@@ -211,6 +211,8 @@ async def test_every_route_asks_for_a_token(api, problem):
         if not path.startswith("/v1"):
             continue
         for route in resource:
+            if route.handler.__name__ == "refuse":  # a method that this path lacks: 405
+                continue
             url = path.replace("{", "").replace("}", "")
             for headers, code in [
                 ({"Authorization": ""}, "malformed_token"),

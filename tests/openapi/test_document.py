@@ -19,7 +19,7 @@ from trainbox_sdk.surfaces import Route, Surface
 from trainbox_sdk.testing.fake_engine import FakeEngine
 
 ROOT = Path(__file__).parents[2]
-METHODS = {"get", "head", "post", "put", "patch", "delete"}
+METHODS = {"get", "head", "post", "put", "patch", "delete", "options"}
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,7 @@ def test_every_served_route_is_in_it(document, surfaces):
     served = {
         (route.method.lower(), re.sub(r"\{([^{}:]+):[^{}]*\}", r"{\1}", route.resource.canonical))
         for route in app.router.routes()
+        if route.handler.__name__ != "refuse"  # of a fixed path that a variable one shadows
     }
     engine.close()
     listed = {(method, path) for method, path, _ in operations(document)}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from aiohttp import web
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from trainbox_sdk.engine import Principal
-from trainbox_sdk.operations import Content, Operation, Reply
+from trainbox_sdk.operations import Content, Header, Operation, Reply
 
 T = TypeVar("T")
 KnownHandler = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
@@ -49,7 +50,12 @@ class PageOut(TypedDict, Generic[T]):
     next: str | None
 
 
-_BYTES = (Content(None, "application/octet-stream"),)
+_BYTES = (Content(None, "*/*"),)
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "Makes one of many tries: 1 to 200 printable ASCII characters.",
+    Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]([ -~]*[!-~])?$")],
+)
 FILE_REPLIES = {
     200: Reply("The bytes.", _BYTES, {"ETag": "The digest.", "Repr-Digest": "RFC 9530."}),
     206: Reply("The range asked for.", _BYTES, {"Content-Range": "Which bytes."}),

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
-from trainbox_plugins.native.integers import accept_integral
+from trainbox_plugins.native.reading import as_json_schema_has_it
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 """Text that fits on one line of a log or a terminal: no control characters."""
@@ -33,20 +33,24 @@ INT64 = 2**63 - 1
 YEAR_S = 366 * 24 * 3600
 
 
-class Body(BaseModel):
-    """Base of JSON bodies: nothing is guessed, nothing is ignored."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+class Incoming(BaseModel):
+    """Anything that comes in."""
 
     @classmethod
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Return the schema, with integers as JSON Schema has them."""
-        return accept_integral(handler(source))
+        """Return the schema, with integers and times as JSON Schema has them."""
+        return as_json_schema_has_it(handler(source))
 
 
-class Query(BaseModel):
+class Body(Incoming):
+    """Base of JSON bodies: nothing is guessed, nothing is ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Query(Incoming):
     """Base of query strings: text in, so numbers are parsed; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

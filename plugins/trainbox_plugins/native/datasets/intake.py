@@ -14,16 +14,15 @@ from trainbox_plugins.native.datasets.uploads import open_upload
 from trainbox_plugins.native.errors import UnsupportedMedia
 from trainbox_plugins.native.replies import json_reply
 from trainbox_plugins.native.requests import idempotency_key, json_body, query
-from trainbox_plugins.native.table import Endpoint
+from trainbox_plugins.native.table import IDEMPOTENCY_KEY, Endpoint
 from trainbox_plugins.native.wire import NoQuery
 from trainbox_sdk.engine import Engine, Principal
 from trainbox_sdk.errors import ValidationFailed
-from trainbox_sdk.operations import JSON, Content, Header, Operation, Reply
+from trainbox_sdk.operations import JSON, Content, Operation, Reply
 from trainbox_sdk.spreadsheets import faults_csv
 from trainbox_sdk.uploads import FiledDataset, NewDataset
 
 CSV = "text/csv"
-KEY = Header("Idempotency-Key", "The same key with the same upload makes one dataset.")
 _DATASET = (Content(wire.DatasetOut),)
 REPLIES = {
     201: Reply("A new version of that name.", _DATASET, {"Location": "Where it is."}),
@@ -57,7 +56,7 @@ class Intake:
                     REPLIES,
                     scope="submit",
                     query=wire.UploadQuery,
-                    headers=(KEY,),
+                    headers=(IDEMPOTENCY_KEY,),
                     problems=(400, 408, 409, 413, 415, 422, 503, 507),
                     body=tuple(Content(None, each) for each in media),
                     description="Faults of the data come in the problem's `faults`, or as CSV "
@@ -76,7 +75,7 @@ class Intake:
                     REPLIES,
                     scope="submit",
                     query=NoQuery,
-                    headers=(KEY,),
+                    headers=(IDEMPOTENCY_KEY,),
                     problems=(400, 403, 409, 413, 415, 422, 503, 507),
                     body=(Content(wire.ImportBody, JSON),),
                 ),

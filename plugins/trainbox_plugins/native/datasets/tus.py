@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from email.utils import format_datetime
 from functools import wraps
 from pathlib import PurePosixPath
+from typing import Annotated, Literal
 
 from aiohttp import hdrs, web
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from trainbox_plugins.native import errors
 from trainbox_plugins.native.config import Config
@@ -39,9 +40,10 @@ VERSION = "1.0.0"
 EXTENSIONS = "creation,termination,expiration"
 OFFSET_MEDIA = "application/offset+octet-stream"
 MAX_METADATA = 8000
+Size = Annotated[int, Field(ge=0, le=INT64)]
 
 RESUMABLE = {"Tus-Resumable": VERSION}
-_VERSION_HEADER = Header("Tus-Resumable", f"`{VERSION}`.", required=True)
+_VERSION_HEADER = Header("Tus-Resumable", f"`{VERSION}`.", Literal["1.0.0"], required=True)
 _TUS = {"Tus-Resumable": f"`{VERSION}`."}
 _EXPIRES = {"Upload-Expires": "When it is forgotten unless something comes before."}
 _STATE = {
@@ -104,7 +106,7 @@ class ResumableUploads:
                     query=NoQuery,
                     headers=(
                         _VERSION_HEADER,
-                        Header("Upload-Length", "Bytes in all.", int, required=True),
+                        Header("Upload-Length", "Bytes in all.", Size, required=True),
                         Header(
                             "Upload-Metadata",
                             "`name`, `filename`, `format`, `filetype`, `description` and `types` "
@@ -162,7 +164,7 @@ class ResumableUploads:
                     query=NoQuery,
                     headers=(
                         _VERSION_HEADER,
-                        Header("Upload-Offset", "Where these bytes belong.", int, required=True),
+                        Header("Upload-Offset", "Where these bytes belong.", Size, required=True),
                     ),
                     problems=(404, 408, 409, 412, 413, 415, 422, 507),
                     body=(Content(None, OFFSET_MEDIA),),

@@ -12,11 +12,11 @@ from trainbox_plugins.native.jobs.changes import Changes
 from trainbox_plugins.native.jobs.reports import Reports
 from trainbox_plugins.native.replies import file_reply, json_reply, page_reply
 from trainbox_plugins.native.requests import idempotency_key, json_body, query, require_finite
-from trainbox_plugins.native.table import FILE_REPLIES, Endpoint, PageOut, gives
+from trainbox_plugins.native.table import FILE_REPLIES, IDEMPOTENCY_KEY, Endpoint, PageOut, gives
 from trainbox_plugins.native.wire import NoQuery
 from trainbox_sdk.calls.jobs import IfIdentical
 from trainbox_sdk.engine import Engine, Principal
-from trainbox_sdk.operations import Content, Header, Operation, Reply
+from trainbox_sdk.operations import Content, Operation, Reply
 
 EVENTS = {
     200: Reply(
@@ -68,7 +68,7 @@ class Jobs:
                     scope="submit",
                     problems=(404, 409, 422, 507),
                     body=(Content(wire.JobIn),),
-                    headers=(Header("Idempotency-Key", "Makes one job of many tries."),),
+                    headers=(IDEMPOTENCY_KEY,),
                 ),
             ),
             Endpoint(
