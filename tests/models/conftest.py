@@ -33,6 +33,11 @@ def people(rows: int = 120, seed: int = 1) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def people_csv() -> bytes:
+    return people()
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """``daemon``, ``name``, and ``models``: two versions that predict differently."""
     state = tmp_path_factory.mktemp("models") / "state"

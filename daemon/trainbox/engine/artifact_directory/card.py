@@ -18,10 +18,10 @@ LISTED = 50
 """Columns, parameters and so on that a table shows."""
 
 
-def card(origin: Origin, *, signature: Mapping[str, Any]) -> str:
+def card(origin: Origin) -> str:
     """Return ``card.md``."""
     front = yaml_text.dump(_front_matter(origin))
-    return f"---\n{front}---\n\n" + "\n".join(_sections(origin, signature)) + "\n"
+    return f"---\n{front}---\n\n" + "\n".join(_sections(origin)) + "\n"
 
 
 def _front_matter(origin: Origin) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _pipeline(task: str) -> str:
     return "tabular-classification" if task in CLASSIFIERS else PIPELINES.get(task, "other")
 
 
-def _sections(origin: Origin, signature: Mapping[str, Any]) -> Iterator[str]:
+def _sections(origin: Origin) -> Iterator[str]:
     model, job = origin.model, origin.job
     yield f"# {_text(model.name)}, version {model.version}"
     yield ""
@@ -57,7 +57,7 @@ def _sections(origin: Origin, signature: Mapping[str, Any]) -> Iterator[str]:
     yield from _table("Parameters", ("parameter", "value"), sorted(job.params.items()))
     best = origin.result.get("best_params")
     yield from _table("Chosen by the search", ("parameter", "value"), _items(best))
-    inputs = [(item.get("name"), item.get("type")) for item in signature.get("inputs", ())]
+    inputs = [(item.get("name"), item.get("type")) for item in origin.inputs]
     yield from _table("Inputs", ("column", "type"), inputs)
     yield from _table("Importance, percent", ("column", "share"), _importance(origin))
     yield from _table("Parity of graph and trained model", ("fact", "value"), _parity(model.parity))
@@ -103,7 +103,7 @@ def _limits(origin: Origin) -> Iterator[str]:
     yield from ("", "## Limits", "")
     yield "- It knows the data it was trained on: where the world has changed, so have its errors."
     yield "- The metrics are those of one hold-out; a small one measures coarsely."
-    if any(item.get("type") == "string" for item in origin.model.signature.get("inputs", ())):
+    if any(item.get("type") == "string" for item in origin.inputs):
         yield "- A text that training never saw counts as unseen, whatever it says."
     yield "- It was not examined for bias against groups of people."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainbox.engine.artifact_directory.bill_of_materials import bill_of_materials
@@ -37,11 +37,11 @@ def contents(origin: Origin) -> dict[str, bytes]:
     }
     if origin.preview is not None:
         documents["preview.json"] = origin.preview
-        documents["input_example.json"] = _input_example(origin.preview["rows"], signature)
+        documents["input_example.json"] = _input_example(origin.preview["rows"])
     texts = {
         **{path: _json(document) for path, document in documents.items()},
-        **mlflow_files(origin, signature=signature),
-        "card.md": card(origin, signature=signature),
+        **mlflow_files(origin),
+        "card.md": card(origin),
     }
     # A guest's words may hold half a surrogate pair, which UTF-8 has not.
     found = {path: texts[path].encode("utf-8", "replace") for path in sorted(texts)}
@@ -57,8 +57,8 @@ def _metrics(origin: Origin) -> dict[str, Any]:
     return {"metrics": origin.model.metrics, **told, "parity": origin.model.parity}
 
 
-def _input_example(rows: list[Mapping[str, Any]], signature: Mapping[str, Any]) -> dict[str, Any]:
-    names = [item["name"] for item in signature["inputs"]]
+def _input_example(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = list(rows[0])
     return {"columns": names, "data": [[row[name] for name in names] for row in rows]}
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from trainbox.blobs import BlobStore
 from trainbox.engine.artifact_directory.archive import lay_out
 from trainbox.engine.artifact_directory.contents import MANIFEST, MODEL, contents, media_type
-from trainbox.engine.artifact_directory.facts import Origin
+from trainbox.engine.artifact_directory.facts import Origin, tensors
 from trainbox.store import Store
 from trainbox_sdk.artifacts import ArtifactFile, ArtifactView, ModelView, Prediction
 from trainbox_sdk.errors import NotFound, ValidationFailed
@@ -118,10 +118,12 @@ class Directories:
 
     async def _preview(self, model: ModelView) -> Mapping[str, Any] | None:
         """Return a preview of a row of gaps, for a version whose task wrote none down."""
-        inputs = model.signature.get("inputs") or ()
+        inputs = tensors(model.signature, "inputs")
+        if not inputs:
+            return None
         path = self._blobs.path(model.digest)
         gaps = dict.fromkeys((item["name"] for item in inputs), None)
-        filled = {item["name"]: _EMPTY.get(item["type"]) for item in inputs}
+        filled = {item["name"]: _EMPTY.get(str(item.get("type"))) for item in inputs}
         for row in (gaps, filled):
             try:
                 answer = await self._runner.predict(model, path, [row])

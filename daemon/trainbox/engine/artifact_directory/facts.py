@@ -36,14 +36,13 @@ def record(
         reference: what the backend started. A directory of this host is nobody's business and is
             left out; an image's digest stays.
     """
-    # The second sandbox's, not the first one's claim.
-    preview = checked.get("preview")
     return {
         "trainbox": version("trainbox"),
         "backend": backend,
         "environment": _environment(environment, reference),
         "result": {key: value for key, value in result.items() if key not in TOLD_ELSEWHERE},
-        "preview": dict(preview) if isinstance(preview, Mapping) else None,
+        # The second sandbox's, not the first one's claim.
+        "preview": _preview(checked.get("preview")),
         "check": {key: value for key, value in checked.items() if key not in TOLD_ELSEWHERE},
     }
 
@@ -51,6 +50,30 @@ def record(
 def packages_of(lock: str) -> list[list[str]]:
     """Return name and version of every package a pip requirements file pins, by name."""
     return sorted([name.lower(), pinned] for name, pinned in _PINNED.findall(lock))
+
+
+def tensors(signature: Mapping[str, Any], side: str) -> list[Mapping[str, Any]]:
+    """Return the ``inputs`` or ``outputs`` of a signature, without what is none.
+
+    A task without a check states its own signature, and its guest may state anything.
+    """
+    stated = signature.get(side)
+    return [
+        item
+        for item in (stated if isinstance(stated, list) else ())
+        if isinstance(item, Mapping) and isinstance(item.get("name"), str)
+    ]
+
+
+def _preview(claimed: object) -> dict[str, Any] | None:
+    if not isinstance(claimed, Mapping):
+        return None
+    rows, predictions = claimed.get("rows"), claimed.get("predictions")
+    if not (isinstance(rows, list) and isinstance(predictions, list) and rows):
+        return None
+    if not all(isinstance(row, Mapping) and row.keys() == rows[0].keys() for row in rows):
+        return None
+    return {"source": str(claimed.get("source", "")), "rows": rows, "predictions": predictions}
 
 
 def _environment(environment: Environment | None, reference: str) -> dict[str, Any] | None:
@@ -82,6 +105,16 @@ class Origin:
     dataset: DatasetView | None
     facts: Mapping[str, Any] = field(default_factory=dict)
     preview: Mapping[str, Any] | None = None
+
+    @property
+    def inputs(self) -> list[Mapping[str, Any]]:
+        """The graph's inputs, as far as they are stated."""
+        return tensors(self.model.signature, "inputs")
+
+    @property
+    def outputs(self) -> list[Mapping[str, Any]]:
+        """The graph's outputs, as far as they are stated."""
+        return tensors(self.model.signature, "outputs")
 
     @property
     def result(self) -> Mapping[str, Any]:

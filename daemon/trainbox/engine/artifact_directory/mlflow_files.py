@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -23,13 +22,13 @@ NEEDED = {"mlflow": ">=3.0", "numpy": ">=1.26", "onnxruntime": ">=1.20", "pandas
 PYTHON = "3.11"
 
 
-def mlflow_files(origin: Origin, *, signature: Mapping[str, Any]) -> dict[str, str]:
+def mlflow_files(origin: Origin) -> dict[str, str]:
     """Return the text of each file by path."""
     requirements = [name + _version(origin, name) for name in sorted(NEEDED)]
     python = str(origin.environment.get("python") or PYTHON)
     dependencies = [f"python={python}", "pip", {"pip": requirements}]
     return {
-        "MLmodel": yaml_text.dump(_mlmodel(origin, python, signature)),
+        "MLmodel": yaml_text.dump(_mlmodel(origin, python)),
         "requirements.txt": "".join(f"{line}\n" for line in requirements),
         "python_env.yaml": yaml_text.dump(
             {
@@ -50,7 +49,7 @@ def _version(origin: Origin, package: str) -> str:
     return NEEDED[package] if pinned is None else f"=={pinned}"
 
 
-def _mlmodel(origin: Origin, python: str, signature: Mapping[str, Any]) -> dict[str, Any]:
+def _mlmodel(origin: Origin, python: str) -> dict[str, Any]:
     model = origin.model
     document: dict[str, Any] = {
         "artifact_path": model.name,
@@ -70,7 +69,7 @@ def _mlmodel(origin: Origin, python: str, signature: Mapping[str, Any]) -> dict[
         },
         "model_uuid": uuid.uuid5(uuid.NAMESPACE_URL, f"urn:trainbox:{model.id}").hex,
         "utc_time_created": model.created_at.strftime("%Y-%m-%d %H:%M:%S.%f"),
-        "signature": _signature(signature),
+        "signature": _signature(origin),
         "metadata": {
             "trainbox.model": f"{model.name}:{model.version}",
             "trainbox.model_id": model.id,
@@ -86,7 +85,7 @@ def _mlmodel(origin: Origin, python: str, signature: Mapping[str, Any]) -> dict[
     return document
 
 
-def _signature(signature: Mapping[str, Any]) -> dict[str, Any]:
+def _signature(origin: Origin) -> dict[str, Any]:
     """Return the schema MLflow enforces: the names, and text where text is due.
 
     The rest is ``any``, for the loader checks it: as ``double``, MLflow would refuse a column of
@@ -98,11 +97,11 @@ def _signature(signature: Mapping[str, Any]) -> dict[str, Any]:
             "name": item["name"],
             "required": True,
         }
-        for item in signature.get("inputs", ())
+        for item in origin.inputs
     ]
     outputs = [
         {"type": "any", "name": item["name"], "required": True}
-        for item in signature.get("outputs", ())
+        for item in origin.outputs
         if item["name"] != "classes"
     ]
     return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None}

@@ -8,7 +8,10 @@ from typing import Any
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """Return block YAML of mappings and sequences with JSON scalars, keys in their order."""
+    """Return block YAML of mappings and sequences with JSON scalars, keys in their order.
+
+    Keys are written as they are: words of ours that YAML takes for text.
+    """
     return "\n".join(_mapping(document, "")) + "\n"
 
 
