@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -9,7 +10,7 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 def memory_bytes() -> int:
     """Return the memory of this host, or of the container we are in if that is less."""
-    total = _meminfo("MemTotal")
+    total = _total()
     for path in _LIMITS:
         try:
             text = Path(path).read_text(encoding="ascii").strip()
@@ -20,9 +21,11 @@ def memory_bytes() -> int:
     return total
 
 
-def _meminfo(name: str) -> int:
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return int(value.split()[0]) * 1024
-    raise RuntimeError(f"/proc/meminfo has no {name}")
+def _total() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        (kib,) = (line.split()[1] for line in lines if line.startswith("MemTotal:"))
+        return int(kib) * 1024
+    except (OSError, ValueError):
+        # Hidden from a service with ProcSubset=pid; the system call tells it too (sysinfo(2)).
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
