@@ -3,6 +3,7 @@
 import base64
 import hashlib
 
+import aiohttp
 import pytest
 from pydantic import TypeAdapter
 from yarl import URL
@@ -81,6 +82,130 @@ async def test_wrong_alias_names(api, model, problem, alias):
     )
     found = await problem(reply, 422, "validation_failed")
     assert found["errors"][0]["loc"] == ["path", "alias"]
+
+
+async def test_promote_roll_back_and_history(api, model):
+    await model()
+    await model()
+    for version, reason in ((1, "first"), (2, "better")):
+        body = {"version": version, "reason": reason}
+        reply = await api.http.post("/v1/models/churn/promote", json=body)
+        pointed = await reply.json()
+        TypeAdapter(AliasOut).validate_python(pointed)
+        assert (reply.status, pointed["alias"], pointed["version"]) == (200, "champion", version)
+    reply = await api.http.post("/v1/models/churn/rollback", json={"reason": "worse"})
+    assert (reply.status, (await reply.json())["version"]) == (200, 1)
+    found = await (await api.http.get("/v1/models/churn/aliases/champion/history")).json()
+    TypeAdapter(list[AliasChangeOut]).validate_python(found["items"])
+    told = [(one["act"], one["from_version"], one["to_version"]) for one in found["items"]]
+    assert told == [("rollback", 2, 1), ("promote", 1, 2), ("promote", None, 1)]
+    listed = await (await api.http.get("/v1/models/churn/aliases")).json()
+    TypeAdapter(list[AliasOut]).validate_python(listed["items"])
+    reply = await api.http.delete("/v1/models/churn/aliases/champion?expected_version=1")
+    assert (reply.status, await reply.read()) == (204, b"")
+    assert (await (await api.http.get("/v1/models/churn/aliases")).json())["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "loc"),
+    [
+        ("POST", "promote", {}, ["version"]),
+        ("POST", "promote", {"version": 1, "alias": "a b"}, ["alias"]),
+        ("POST", "promote", {"version": 1, "reason": "x" * 1001}, ["reason"]),
+        ("POST", "promote", {"version": 1, "expected_version": -1}, ["expected_version"]),
+        ("POST", "promote", {"version": 1.5}, ["version"]),
+        ("POST", "promote", {"version": 1, "act": "set"}, ["act"]),
+        ("POST", "rollback", {"version": 1}, ["version"]),
+        ("POST", "rollback", {"alias": 5}, ["alias"]),
+        ("DELETE", "aliases/a?expected_version=x", None, ["query", "expected_version"]),
+        ("DELETE", "aliases/a?why=x", None, ["query", "why"]),
+        ("DELETE", "aliases/1", None, ["path", "alias"]),
+        ("GET", "aliases/1/history", None, ["path", "alias"]),
+        ("GET", "versions?limit=0", None, ["query", "limit"]),
+    ],
+)
+async def test_wrong_moves_name_the_field(api, model, problem, method, path, body, loc):
+    await model()
+    reply = await api.http.request(method, f"/v1/models/churn/{path}", json=body)
+    found = await problem(reply, 422, "validation_failed")
+    assert [error["loc"] for error in found["errors"]] == [loc]
+
+
+async def test_moves_that_cannot_be(api, model, problem):
+    await model()
+    post, url = api.http.post, "/v1/models/churn"
+    await problem(await post(f"{url}/rollback", json={}), 404, "alias_not_found")
+    await problem(await post(f"{url}/promote", json={"version": 9}), 404, "model_not_found")
+    await post(f"{url}/promote", json={"version": 1})
+    await problem(await post(f"{url}/rollback", json={}), 409, "no_version_before")
+    body = {"version": 1, "expected_version": 7}
+    await problem(await post(f"{url}/promote", json=body), 409, "alias_moved")
+    gone = await api.http.delete(f"{url}:1")
+    await problem(gone, 409, "model_aliased")
+
+
+async def test_names_and_aliases_of_others_are_not_there(api, model, problem, stranger):
+    made = await model()
+    await api.http.post("/v1/models/churn/promote", json={"version": 1})
+    for path in ("", "/aliases", "/versions", "/files", "/archive", "/aliases/champion/history"):
+        for ref in ("churn", made["id"]):
+            reply = await api.http.get(f"/v1/models/{ref}{path}", headers=stranger)
+            assert reply.status == 404, (ref, path)
+    body = {"version": 1, "alias": "mine"}
+    reply = await api.http.post("/v1/models/churn/promote", json=body, headers=stranger)
+    await problem(reply, 404, "model_not_found")
+
+
+async def test_the_trash_and_back(api, model, problem):
+    made = await model()
+    thrown = await (await api.http.delete("/v1/models/churn:1")).json()
+    TypeAdapter(ModelOut).validate_python(thrown)
+    assert thrown["trashed_at"]
+    await problem(await api.http.get("/v1/models/churn"), 404, "model_not_found")
+    await problem(await api.http.get(f"/v1/models/{made['id']}/onnx"), 404, "model_trashed")
+    listed = await (await api.http.get("/v1/models?trashed=true")).json()
+    assert [one["id"] for one in listed["items"]] == [made["id"]]
+    restored = await (await api.http.post(f"/v1/models/{made['id']}/restore")).json()
+    assert restored["trashed_at"] is None
+
+
+async def test_files_and_archive(api, model):
+    made = await model()
+    url = f"/v1/models/{made['id']}"
+    listing = await (await api.http.get(f"{url}/files")).json()
+    TypeAdapter(DirectoryOut).validate_python(listing)
+    sizes = {file["path"]: file["bytes"] for file in listing["files"]}
+    assert sizes["model.onnx"] == len(ONNX_BYTES)
+    reply = await api.http.get(f"{url}/files/model.onnx", headers={"Range": "bytes=3-9"})
+    assert (reply.status, await reply.read()) == (206, ONNX_BYTES[3:10])
+    whole = await (await api.http.get(f"{url}/archive")).read()
+    assert whole.startswith(b"not a tar\n") and whole.endswith(ONNX_BYTES)
+    got = b""
+    for start in range(0, len(whole), 1000):  # across every border between the parts
+        span = {"Range": f"bytes={start}-{start + 999}"}
+        reply = await api.http.get(f"{url}/archive", headers=span)
+        part = await reply.read()
+        assert reply.status == 206
+        assert reply.headers["Content-Range"] == (
+            f"bytes {start}-{start + len(part) - 1}/{len(whole)}"
+        )
+        got += part
+    assert got == whole
+    for path in ("archive", "files/model.onnx"):
+        head = await api.http.head(f"{url}/{path}")
+        get = await api.http.get(f"{url}/{path}")
+        assert head.headers["Content-Length"] == str(len(await get.read()))
+        assert head.headers["ETag"] == get.headers["ETag"]
+
+
+async def test_an_archive_whose_file_went_missing_ends_early(api, model, engine):
+    made = await model()
+    url = f"/v1/models/{made['id']}"
+    await api.http.get(f"{url}/files")
+    file = await engine.model_file(engine.principals[TOKEN], made["id"])
+    file.path.write_bytes(b"short")
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await (await api.http.get(f"{url}/archive")).read()
 
 
 async def test_the_onnx_download_knows_its_digest(api, model):
