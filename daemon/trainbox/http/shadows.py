@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from trainbox_sdk.surfaces import Handler
 
@@ -22,14 +22,12 @@ def keep_fixed_paths(app: web.Application) -> None:
         if isinstance(resource, web.PlainResource):
             methods[resource.canonical] |= {route.method for route in resource}
     for path, own in methods.items():
-        matching = [one for one in variable if one._match(path) is not None]  # noqa: SLF001
-        others = {route.method for one in matching for route in one}
-        for method in sorted(others - own):
-            app.router.add_route(method, path, _refuse(method, own))
+        if any(one._match(path) is not None for one in variable):  # noqa: SLF001
+            app.router.add_route(hdrs.METH_ANY, path, _refuse(own))
 
 
-def _refuse(method: str, allowed: set[str]) -> Handler:
-    async def refuse(_request: web.Request) -> web.StreamResponse:
-        raise web.HTTPMethodNotAllowed(method, sorted(allowed))
+def _refuse(allowed: set[str]) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed))
 
     return refuse

@@ -50,8 +50,6 @@ def query(request: web.BaseRequest, model: type[M]) -> M:
         ValidationFailed: unknown names, wrong values, or one name twice.
     """
     given = request.query
-    if not given:
-        return model()
     values: dict[str, Any] = {}
     for name in given:
         several = given.getall(name)
@@ -91,7 +89,7 @@ def _translate(
     error: ValidationError, model: type[BaseModel], what: str, root: tuple[str, ...] = ()
 ) -> ValidationFailed:
     details = error.errors(include_url=False, include_context=False)
-    if details[0]["type"] == "json_invalid":
+    if details[0]["type"] == "json_invalid" and not root:
         return Malformed(f"{what} is not JSON: {details[0]['msg'].removeprefix('Invalid JSON: ')}.")
     problems: dict[tuple[str | int, ...], FieldError] = {}
     for one in details:
