@@ -9,18 +9,12 @@ import nanoarrow
 from nanoarrow.ipc import InputStream
 
 from trainbox.workers import staging
+from trainbox.workers.arrow_frames import check_frames
 from trainbox.workers.column_types import refuse_infinite, refuse_types, typed_columns
 from trainbox.workers.csv_text import check_names
 from trainbox.workers.ingest_request import UPLOAD, IngestRequest
-from trainbox.workers.refusal import Refused, shown
+from trainbox.workers.refusal import Refused
 from trainbox.workers.text_types import TypedColumn
-
-FILE_MAGIC = b"ARROW1"
-FILE_HEAD = 8
-"""The file format is the stream format between a padded magic and a footer
-(https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format)."""
-STREAM_MAGIC = b"\xff\xff\xff\xff"
-"""The continuation marker that every message starts with."""
 
 _AGAIN = (
     "upload it again; a file that was still being written or cut off in transit looks like this"
@@ -53,7 +47,7 @@ def stage_arrow(
     Raises:
         Refused: not Arrow, damaged, over a limit, or with columns no task can see.
     """
-    stream = _Reopened(Path(UPLOAD), _head(Path(UPLOAD)))
+    stream = _Reopened(Path(UPLOAD), check_frames(Path(UPLOAD)))
     try:
         names = [field.name or "" for field in stream.open().schema.fields]
         check_names(names, request.max_columns)
@@ -70,25 +64,8 @@ def stage_arrow(
         )
     except (duckdb.Error, MemoryError) as error:
         raise staging.refusal_of(error, request, "the Arrow file is damaged") from error
-    except (nanoarrow.c_lib.NanoarrowException, ValueError) as error:
+    except (RuntimeError, ValueError) as error:  # nanoarrow's own errors are RuntimeErrors
         first = str(error).partition("\n")[0]
         raise Refused(f"the Arrow file is damaged: {first}", hint=_AGAIN) from error
     refuse_infinite(connection, columns)
     return columns, rows
-
-
-def _head(path: Path) -> int:
-    """Return how many bytes precede the stream."""
-    with path.open("rb") as file:
-        head = file.read(FILE_HEAD)
-    if not head:
-        raise Refused("the file is empty", code="empty_file")
-    if head.startswith(FILE_MAGIC):
-        return FILE_HEAD
-    if head.startswith(STREAM_MAGIC):
-        return 0
-    raise Refused(
-        f"this is not Arrow IPC: it starts with {shown(head)}",
-        code="wrong_format",
-        hint="send a file or stream that pyarrow.ipc or polars write_ipc made; Feather 1 is not",
-    )

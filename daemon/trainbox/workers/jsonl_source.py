@@ -96,6 +96,8 @@ def stage_jsonl(connection: duckdb.DuckDBPyConnection, request: IngestRequest) -
     if not state.rows:
         raise Refused("the file holds only blank lines", code="empty_file")
     names = tuple(state.names)
+    if not names:
+        raise Refused("there are rows, but not one key in them", code="no_columns")
     csv_text.check_names(names, request.max_columns)
     path.unlink()
     columns = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(names)))
