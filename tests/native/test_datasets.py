@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from trainbox_plugins.native.datasets import wire
 from trainbox_plugins.native.config import Config
 from trainbox_sdk.errors import TooLarge
+from trainbox_sdk.uploads import NewDataset
 
 
 async def test_raw_csv_makes_a_dataset(api, csv_text):
@@ -212,3 +213,140 @@ async def test_an_unknown_dataset_and_a_foreign_one(api, dataset, problem, stran
     foreign = await api.http.get(f"/v1/datasets/{made['id']}", headers=stranger)
     await problem(foreign, 404, "dataset_not_found")
     await problem(await api.http.get("/v1/datasets?after=nonsense"), 422, "bad_cursor")
+
+
+# -- versions, looking, trash ---------------------------------------------------------------------
+
+
+async def test_the_same_bytes_again_are_answered_200(api, dataset, csv_text):
+    made = await dataset(name="same")
+    headers = {"Content-Type": "text/csv"}
+    reply = await api.http.post("/v1/datasets?name=same", data=csv_text.encode(), headers=headers)
+    assert (reply.status, reply.headers["Dataset-Replayed"]) == (200, "true")
+    assert (await reply.json())["id"] == made["id"]
+
+
+async def test_what_is_said_beside_the_data_reaches_the_engine(api, csv_text, monkeypatch):
+    seen = []
+    put = api.engine.put_dataset
+
+    async def note(who, spec, body):
+        seen.append(spec)
+        return await put(who, spec, body)
+
+    monkeypatch.setattr(api.engine, "put_dataset", note)
+    params = {
+        "name": "n",
+        "description": "d",
+        "types": '{"age": "number"}',
+        "labels": '{"team": "crm"}',
+    }
+    headers = {"Content-Type": "text/csv", "Idempotency-Key": "k"}
+    reply = await api.http.post(
+        "/v1/datasets", params=params, data=csv_text.encode(), headers=headers
+    )
+    assert reply.status == 201
+    assert seen == [
+        NewDataset(
+            "n",
+            "csv",
+            description="d",
+            types={"age": "number"},
+            labels={"team": "crm"},
+            idempotency_key="k",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "query", ["types={", 'types={"a":"date"}', "types=[]", 'labels={"a":1}', "description=%00x"]
+)
+async def test_bad_options_of_an_upload_are_named(api, problem, query):
+    headers = {"Content-Type": "text/csv"}
+    reply = await api.http.post(f"/v1/datasets?{query}", data=b"a\n1\n", headers=headers)
+    if query.startswith("description"):
+        assert reply.status == 201
+    else:
+        await problem(reply, 422, "validation_failed")
+
+
+@pytest.mark.parametrize(
+    ("path", "type_"),
+    [
+        ("versions", wire.VersionsOut),
+        ("profile", wire.ProfileOut),
+        ("profile?target=age", wire.ProfileOut),
+        ("preview?rows=2", wire.PreviewOut),
+    ],
+)
+async def test_each_look_has_its_type(api, dataset, path, type_):
+    made = await dataset()
+    reply = await api.http.get(f"/v1/datasets/{made['id']}/{path}")
+    assert reply.status == 200
+    TypeAdapter(type_).validate_python(await reply.json())
+
+
+async def test_the_content_as_csv_and_as_a_range(api, dataset, csv_text):
+    made = await dataset(name="Köln")
+    text = await api.http.get(f"/v1/datasets/{made['id']}/content?format=csv")
+    assert (text.content_type, await text.read()) == ("text/csv", csv_text.encode())
+    assert "K%C3%B6ln.csv" in text.headers["Content-Disposition"]
+    head = await api.http.head(f"/v1/datasets/{made['id']}/content?format=csv")
+    assert (head.status, await head.read()) == (200, b"")
+    part = await api.http.get(f"/v1/datasets/{made['id']}/content", headers={"Range": "bytes=0-2"})
+    assert (part.status, await part.read()) == (206, csv_text.encode()[:3])
+
+
+async def test_thrown_away_restored_and_purged(api, dataset, problem, stranger):
+    made = await dataset(name="t")
+    path = f"/v1/datasets/{made['id']}"
+    thrown = await (await api.http.delete(path)).json()
+    TypeAdapter(wire.DatasetOut).validate_python(thrown)
+    assert thrown["trashed_at"] is not None
+    listed = await (await api.http.get("/v1/datasets?trashed=true")).json()
+    assert [each["id"] for each in listed["items"]] == [made["id"]]
+    assert (await (await api.http.post(f"{path}/restore")).json())["trashed_at"] is None
+    await api.http.delete(path)
+    refused = await api.http.post("/v1/trash/purge", json={}, headers=stranger)
+    await problem(refused, 403, "forbidden")
+    for body, field in (({"older_than_s": -1}, "older_than_s"), ({"dry": True}, "dry")):
+        found = await problem(
+            await api.http.post("/v1/trash/purge", json=body), 422, "validation_failed"
+        )
+        assert found["errors"][0]["loc"] == [field]
+    report = await (await api.http.post("/v1/trash/purge", json={"dry_run": True})).json()
+    TypeAdapter(wire.PurgeOut).validate_python(report)
+    assert [each["id"] for each in report["purged"]] == [made["id"]]
+    await api.http.post("/v1/trash/purge", json={})
+    await problem(await api.http.post(f"{path}/restore"), 409, "dataset_purged")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/preview?rows=0", None),
+        ("GET", "/preview?rows=1001", None),
+        ("GET", "/content?format=xls", None),
+        ("GET", "/profile?target=", None),
+        ("PATCH", "", {"label": {}}),
+        ("PATCH", "", {"labels": {"a": 1}}),
+        ("PATCH", "", {"description": "x" * 4097}),
+    ],
+)
+async def test_wrong_requests_on_a_dataset(api, dataset, problem, method, path, body):
+    made = await dataset()
+    reply = await api.http.request(method, f"/v1/datasets/{made['id']}{path}", json=body)
+    await problem(reply, 422, "validation_failed")
+
+
+@pytest.mark.parametrize("query", ["sort=age", "trashed=maybe", "format=xls", "limit=0"])
+async def test_wrong_listings(api, problem, query):
+    await problem(await api.http.get(f"/v1/datasets?{query}"), 422, "validation_failed")
+
+
+async def test_an_import_takes_name_and_format_from_the_path(api, problem):
+    reply = await api.http.post("/v1/datasets/import", json={"path": "/srv/a.csv.gz"})
+    await problem(reply, 403, "imports_disabled")
+    reply = await api.http.post("/v1/datasets/import", json={"path": "/srv/a.bin"})
+    await problem(reply, 415, "unsupported_media_type")
+    await problem(await api.http.post("/v1/datasets/import", json={}), 422, "validation_failed")
