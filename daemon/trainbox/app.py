@@ -156,7 +156,7 @@ async def _furnish(
     )
     stack.push_async_callback(predictor.close)
     receivers = Receivers(settings.webhook_allowed)
-    deliverer = _deliverer(stack, settings, store, receivers)
+    deliverer = _deliverer(stack, settings, store, receivers, metrics)
     disposal = Disposal(store, blobs, files, settings.keep_failed_scratch_s)
     ingest = Ingest(blobs, _ingest_limits(settings), state_dir / "tmp")
     filer = DatasetFiler(store, ingest, blobs)
@@ -247,14 +247,18 @@ def _connect_feed(
 
 
 def _deliverer(
-    stack: AsyncExitStack, settings: Settings, store: Store, receivers: Receivers
+    stack: AsyncExitStack,
+    settings: Settings,
+    store: Store,
+    receivers: Receivers,
+    metrics: Metrics,
 ) -> Deliverer:
     config = DelivererConfig(
         retry_s=settings.webhook_retry_s,
         disable_after_s=settings.webhook_disable_after_s,
         keep_s=settings.webhook_keep_s,
     )
-    deliverer = Deliverer(store, Sender(receivers), config)
+    deliverer = Deliverer(store, Sender(receivers), config, metrics)
 
     def hear(events: Sequence[JobEvent]) -> None:
         if any(event.kind == "state" for event in events):

@@ -31,7 +31,7 @@ def gauges(store: Store, state_dir: Path, drain: Drain) -> Callable[[], Awaitabl
         seen = await store.statistics.look()
         usage = await asyncio.to_thread(shutil.disk_usage, state_dir)
         return Gauges(
-            jobs=seen.jobs,
+            jobs={state.value: number for state, number in seen.jobs.items()},
             queue_oldest_s=seen.queue_oldest_s,
             free_bytes=usage.free,
             wal_bytes=seen.wal_bytes,

@@ -241,29 +241,36 @@ def test_a_refused_setting_is_not_tried_again(host: Box) -> None:
 
 def test_a_job_of_the_process_backend_survives_a_restart(host: Box) -> None:
     host.shipped("process")
+    digest = host.sh("sha256sum /root/tb_echo-*.whl").split()[0]
+    host.write("/etc/trainbox/bare.lock", f"tb-echo==1.0.0 --hash=sha256:{digest}\n")
+    host.sh("mkdir -p /opt/wheels && cp /root/tb_echo-*.whl /opt/wheels/")
     host.drop_in(
-        "plugin", "[Service]\nEnvironment=TRAINBOX_PLUGINS_FILE=/etc/trainbox/plugins.toml\n"
+        "plugin",
+        "[Service]\nEnvironment=TRAINBOX_PLUGINS_FILE=/etc/trainbox/plugins.toml"
+        " TRAINBOX_WHEELHOUSE=/opt/wheels\n",
     )
     host.sh(
         "cp /opt/trainbox/share/trainbox/plugins.toml /etc/trainbox/plugins.toml"
-        " && printf '\\n[[plugin]]\\nname = \"echo\"\\n' >> /etc/trainbox/plugins.toml"
+        ' && printf \'\\n[[plugin]]\\nname = "echo"\\n[plugin.config]\\nlock = "%s"\\n\''
+        " /etc/trainbox/bare.lock >> /etc/trainbox/plugins.toml"
     )
     up(host)
     said = host.call("GET", "/readyz")
-    job = host.call("POST", "/v1/jobs", {"task": "echo", "params": {"seconds": 6}})["id"]
-    host.until(lambda: host.call("GET", f"/v1/jobs/{job}")["state"] == "running", 40, host.journal)
-    before = pid(host)
-    host.sh(f"systemctl restart {UNIT}")
-    assert pid(host) != before
+    job = host.call("POST", "/v1/jobs", {"task": "echo", "params": {"seconds": 4}})["id"]
 
     def look() -> Any:
         return host.call("GET", f"/v1/jobs/{job}")
 
+    host.until(lambda: look()["state"] not in ("queued", "preparing"), 40, host.journal)
+    assert look()["state"] == "running", look()
+    before = pid(host)
+    host.sh(f"systemctl restart {UNIT}")
+    assert pid(host) != before
     host.until(lambda: look()["state"] in ENDED, 60, host.journal)
-    assert look()["state"] == "succeeded", (look(), said)
+    assert look()["state"] == "succeeded", (look()["reason"], said)
     metrics = host.http("GET", "/metrics")[1]
     assert 'trainbox_adoption_total{result="adopted"} 1.0' in metrics
-    (artifact,) = look()["artifacts"]
-    seen = json.loads(host.http("GET", f"/v1/jobs/{job}/artifacts/{artifact['name']}")[1])
-    assert seen["interfaces"] in ([], ["lo"])
+    (artifact,) = host.call("GET", f"/v1/jobs/{job}/artifacts")["items"]
+    seen = json.loads(host.http("GET", f"/v1/artifacts/{artifact['id']}/content")[1])
+    assert seen["daemon"] != "reached" and seen["processes"] == [1, seen["pid"]]
     assert seen["state"] is False

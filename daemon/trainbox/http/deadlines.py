@@ -12,6 +12,7 @@ import json
 import logging
 import socket
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -36,9 +37,13 @@ class Connections:
     Args:
         config: limits.
         proxies: whose connections count for many callers.
+        told: hears why an answer was cut.
     """
 
-    def __init__(self, config: HttpConfig, proxies: Proxies) -> None:
+    def __init__(
+        self, config: HttpConfig, proxies: Proxies, told: Callable[[str], None] | None = None
+    ) -> None:
+        self.told = told
         self.config: Final = config
         self.proxies: Final = proxies
         self.refused = 0
@@ -180,6 +185,8 @@ class Connection(asyncio.Protocol):
             self._stalled_since = now
         elif now - self._stalled_since > self._all.config.write_stall_s:
             log.info("an answer is not read", extra={"peer": self.peer.name, "unsent": unsent})
+            if self._all.told is not None:
+                self._all.told("stalled")
             transport.abort()
         self._unsent = unsent
 

@@ -16,6 +16,7 @@ from trainbox.http.config import HttpConfig
 from trainbox.http.deadlines import Connection, Connections
 from trainbox.http.malformed import Runner
 from trainbox.http.peers import Proxies
+from trainbox.http.state import DRAIN
 from trainbox.http.unix_socket import UnixSocket
 from trainbox_sdk.errors import Unavailable
 
@@ -60,7 +61,7 @@ async def listening(
         access_log=None,
     )
     await runner.setup()
-    connections = Connections(config, Proxies(config.trusted_proxies))
+    connections = Connections(config, Proxies(config.trusted_proxies), app[DRAIN].told)
     watching = asyncio.create_task(connections.watch(), name="connections")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_stop, watching)

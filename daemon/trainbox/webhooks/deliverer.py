@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from trainbox.clock import now
+from trainbox.recorder import NOBODY, Recorder
 from trainbox.store import Store
 from trainbox.store.webhooks import After, Due
 from trainbox.webhooks import signing
@@ -57,7 +58,10 @@ class DelivererConfig:
 class Deliverer:
     """The loop; one per daemon."""
 
-    def __init__(self, store: Store, sender: Sender, config: DelivererConfig) -> None:
+    def __init__(
+        self, store: Store, sender: Sender, config: DelivererConfig, recorder: Recorder = NOBODY
+    ) -> None:
+        self._recorder = recorder
         self._store = store.webhooks
         self._sender = sender
         self._config = config
@@ -123,7 +127,9 @@ class Deliverer:
             **signing.headers(one.secrets, one.message_id, int(began_at.timestamp()), one.body),
         }
         answer = await self._sender.send(one.url, headers, one.body)
-        tried = Try(began_at, answer.status, answer.error, round(time.monotonic() - began, 4))
+        took_s = time.monotonic() - began
+        self._recorder.webhook_delivery(_result(answer), took_s)
+        tried = Try(began_at, answer.status, answer.error, round(took_s, 4))
         try:
             await self._store.record(one, self._after(one, answer, tried))
         except Unavailable as error:
@@ -156,3 +162,9 @@ class Deliverer:
         before = now() - timedelta(seconds=self._config.keep_s)
         while await self._store.forget(before, limit=FORGET_BATCH) >= FORGET_BATCH:
             await asyncio.sleep(0)
+
+
+def _result(answer: Answer) -> str:
+    if not answer.error:
+        return "ok"
+    return "failed" if answer.status is None else "refused"

@@ -1,4 +1,4 @@
-"""A task whose environment is bare Python, for hosts on which nothing can be downloaded."""
+"""A task whose environment holds nothing but this package: there is no network to get more from."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Echo(TaskType):
 
 
 class Config(BaseModel):
-    pass
+    lock: Path
 
 
 class Plugin:
@@ -42,7 +42,7 @@ class Plugin:
     Config = Config
 
     def __init__(self, config):
-        del config
+        self._lock = config.lock
 
     @hookimpl
     def register_tasks(self):
@@ -50,5 +50,4 @@ class Plugin:
 
     @hookimpl
     def register_environments(self):
-        lock = Path(__file__).with_name("requirements.lock")
-        return [Environment("bare", "3.11", lock)]
+        return [Environment("bare", "3.11", self._lock)]
