@@ -8,7 +8,9 @@ from pydantic import TypeAdapter
 
 from trainbox_plugins.native.datasets import wire
 from trainbox_plugins.native.config import Config
+from trainbox_sdk.engine import Principal
 from trainbox_sdk.errors import TooLarge
+from trainbox_sdk.testing.fake_engine import OTHER_TOKEN
 from trainbox_sdk.uploads import NewDataset
 
 
@@ -307,8 +309,9 @@ async def test_thrown_away_restored_and_purged(api, dataset, problem, stranger):
     assert [each["id"] for each in listed["items"]] == [made["id"]]
     assert (await (await api.http.post(f"{path}/restore")).json())["trashed_at"] is None
     await api.http.delete(path)
+    api.engine.principals[OTHER_TOKEN] = Principal("user-2", "other", frozenset({"submit", "read"}))
     refused = await api.http.post("/v1/trash/purge", json={}, headers=stranger)
-    await problem(refused, 403, "forbidden")
+    await problem(refused, 403, "missing_scope")
     for body, field in (({"older_than_s": -1}, "older_than_s"), ({"dry": True}, "dry")):
         found = await problem(
             await api.http.post("/v1/trash/purge", json=body), 422, "validation_failed"

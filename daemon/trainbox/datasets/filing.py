@@ -36,9 +36,7 @@ class DatasetFiler:
         self._ingest = ingest
         self._blobs = blobs
 
-    async def file(
-        self, owner: str, spec: NewDataset, body: AsyncIterator[bytes]
-    ) -> FiledDataset:
+    async def file(self, owner: str, spec: NewDataset, body: AsyncIterator[bytes]) -> FiledDataset:
         """Store a dataset from a stream; nothing remains of one that fails.
 
         Args:

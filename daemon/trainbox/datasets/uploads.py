@@ -296,6 +296,7 @@ class Uploads:
         except TrainboxError as error:
             await self._store.uploads.failed(upload.id, failure_of(error))
         except Exception:
+            # A slip of ours must not leave its sender waiting for ever.
             log.exception("an upload could not be read", extra={"upload": upload.id})
             failure = UploadFailure("internal_error", "The daemon failed on this upload.")
             await self._store.uploads.failed(upload.id, failure)
