@@ -28,8 +28,6 @@ LIFT = 0.5
 """Of the errors of always guessing the commonest class, what a column must save."""
 COVERED = 0.3
 """Of the rows, how many must share their value of a column with another row."""
-BINS = 256
-"""Of a column of numbers, cut at its quantiles."""
 LISTED_CLASSES = 50
 
 Codes = NDArray[np.int64]
@@ -132,8 +130,10 @@ def _leaks(
             gaps = _gaps(connection, rows, name)
             found = _missing(gaps, known)
         if found is None:
-            bins = _binned(connection, rows, name) if number else codes
-            found = _determines(codes, known) or _determines(bins, known)
+            score = _explained(codes, known)
+            if number and score < CERTAIN:
+                score = _neighbours(*_reals(connection, rows, name), known)
+            found = _determines(score)
         if found is not None:
             rule, score, what = found
             message = f"column {shown(name)} {what}; would it be known when predicting?"
@@ -181,11 +181,32 @@ def _missing(gaps: Codes, known: _Target) -> Found | None:
     return "missing_tells_target", score, "is missing just where the target has certain values"
 
 
-def _determines(codes: Codes, known: _Target) -> Found | None:
-    score = _explained(codes, known)
+def _determines(score: float) -> Found | None:
     if score < CERTAIN:
         return None
     return "determines_target", score, f"alone explains {score:.1%} of the target"
+
+
+def _neighbours(values: Reals, present: NDArray[np.bool_], known: _Target) -> float:
+    """Return the share of the target that the next row in the order of a column's values has too.
+
+    For numbers that is one minus half of von Neumann's ratio (https://doi.org/10.1214/aoms/1177731677).
+    """
+    if present.sum() < max(MIN_ROWS, COVERED * len(values)):
+        return 0.0
+    order = np.argsort(values[present], kind="stable")
+    if known.reals is None:
+        classes = known.codes[present][order]
+        return _lifted(float((classes[1:] == classes[:-1]).mean()), known)
+    with np.errstate(all="ignore"):
+        targets = known.reals[present][order]
+        share = 1 - float(np.mean(np.diff(targets) ** 2)) / (2 * float(np.var(targets)))
+    return float(np.clip(share, 0.0, 1.0)) if np.isfinite(share) else 0.0
+
+
+def _lifted(right: float, known: _Target) -> float:
+    """Return a share of right guesses, or 0 if always guessing one class is nearly as good."""
+    return right if (right - known.baseline) / (1 - known.baseline) >= LIFT else 0.0
 
 
 def _explained(codes: Codes, known: _Target) -> float:
@@ -196,9 +217,7 @@ def _explained(codes: Codes, known: _Target) -> float:
         return 0.0
     if known.reals is not None:
         return _explained_variance(codes[shared], known.reals[shared])
-    right = _others_agree(codes[shared], known.codes[shared])
-    saved = (right - known.baseline) / (1 - known.baseline)
-    return right if saved >= LIFT else 0.0
+    return _lifted(_others_agree(codes[shared], known.codes[shared]), known)
 
 
 def _others_agree(codes: Codes, classes: Codes) -> float:
@@ -255,18 +274,6 @@ def _reals(
     ).fetchnumpy()["v"]
     values = np.ma.filled(found, np.nan).astype(np.float64)
     return values, ~np.isnan(values)
-
-
-def _binned(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -> Codes:
-    values, present = _reals(connection, rows, name)
-    edges = (
-        np.unique(np.quantile(values[present], np.linspace(0, 1, BINS)[1:-1]))
-        if present.any()
-        else values[:0]
-    )
-    codes = np.searchsorted(edges, values, side="right").astype(np.int64) + 1
-    codes[~present] = 0
-    return codes
 
 
 def _is_number(sql_type: str) -> bool:
