@@ -68,7 +68,7 @@ def fingerprint(which: JobFilter, owner: str | None) -> str:
     """Return what a cursor must have come from: everything but the page's size and place."""
     asked = {
         "states": sorted(which.states),
-        "labels": sorted(which.labels),
+        "labels": sorted(which.labels, key=str),
         "owner": owner,
         "created": [micros(which.created_after), micros(which.created_before)],
         "rest": [which.task, which.dataset_id, which.name, which.text, which.backend],
@@ -111,11 +111,11 @@ def page_walk(which: JobFilter, owner: str | None, place: Place | None, rows: in
         return _by_each_state(which, conditions, rows)
     if which.states:
         conditions.texts.append(f"j.state IN ({_quoted(which.states)})")
-    source = _source(which, owner)
-    column = SORT_COLUMNS[which.sort]
+    source, key = _source(which, owner), f"j.{SORT_COLUMNS[which.sort]}"
+    if place is not None and which.sort is not JobSort.CREATED:
+        return _behind_a_tie(source, key, which, conditions, place=place, rows=rows)
     return Walk(
-        _select(source, conditions.texts, f"j.{column}", which.descending, rows),
-        conditions.parameters,
+        _select(source, conditions.texts, key, which.descending, rows), conditions.parameters
     )
 
 
@@ -148,8 +148,9 @@ def _conditions(which: JobFilter, owner: str | None, place: Place | None) -> _Co
     if which.sort in {JobSort.FINISHED, JobSort.DURATION}:
         # Also what lets SQLite use the index, which holds those rows alone.
         found.add(f"j.{SORT_COLUMNS[which.sort]} IS NOT NULL")
-    if place is not None:
-        _behind(which, place, found)
+    if place is not None and which.sort is JobSort.CREATED:
+        sign = "<" if which.descending else ">"
+        found.add(f"{'l.job_seq' if which.labels else 'j.seq'} {sign} :seq", seq=place.seq)
     return found
 
 
@@ -159,13 +160,15 @@ def _created(which: JobFilter, found: _Conditions) -> None:
     if which.created_after is not None:
         found.add(
             "j.created_at >= :since"
-            " AND j.seq >= (SELECT MIN(seq) FROM jobs WHERE created_at >= :since)",
+            " AND j.seq >= (SELECT MIN(seq) FROM jobs INDEXED BY jobs_by_created"
+            " WHERE created_at >= :since)",
             since=micros(which.created_after),
         )
     if which.created_before is not None:
         found.add(
             "j.created_at < :until"
-            " AND j.seq <= (SELECT MAX(seq) FROM jobs WHERE created_at < :until)",
+            " AND j.seq <= (SELECT MAX(seq) FROM jobs INDEXED BY jobs_by_created"
+            " WHERE created_at < :until)",
             until=micros(which.created_before),
         )
 
@@ -182,18 +185,24 @@ def _labels(which: JobFilter, found: _Conditions) -> None:
         found.add(f"EXISTS ({exists})", **given)
 
 
-def _behind(which: JobFilter, place: Place, found: _Conditions) -> None:
+def _behind_a_tie(
+    source: str, key: str, which: JobFilter, conditions: _Conditions, *, place: Place, rows: int
+) -> Walk:
+    """Walk what has the same key from the row on, then what comes behind that key.
+
+    Two walks, since SQLite would read all of a tie for ``(key, seq) < (?, ?)``, and of priorities
+    most jobs have the same.
+    """
     sign = "<" if which.descending else ">"
-    if which.sort is JobSort.CREATED:
-        found.add(f"{_arrival(which)} {sign} :seq", seq=place.seq)
-        return
-    column = SORT_COLUMNS[which.sort]
-    found.add(f"(j.{column}, j.seq) {sign} (:key, :seq)", key=place.key, seq=place.seq)
-
-
-def _arrival(which: JobFilter) -> str:
-    """Return the ``seq`` of the table that is walked."""
-    return "l.job_seq" if which.labels and which.sort is JobSort.CREATED else "j.seq"
+    tie = [*conditions.texts, f"{key} = :key AND j.seq {sign} :seq"]
+    rest = [*conditions.texts, f"{key} {sign} :key"]
+    parts = [_select(source, texts, key, which.descending, rows) for texts in (tie, rest)]
+    direction = "DESC" if which.descending else "ASC"
+    union = " UNION ALL ".join(f"SELECT seq, key FROM ({part})" for part in parts)  # noqa: S608
+    return Walk(
+        f"{union} ORDER BY key {direction}, seq {direction} LIMIT {rows}",
+        {**conditions.parameters, "key": place.key, "seq": place.seq},
+    )
 
 
 def _source(which: JobFilter, owner: str | None) -> str:

@@ -25,7 +25,7 @@ SELECT id, request_digest FROM jobs WHERE owner = :owner AND idempotency_key = :
 """
 # One that succeeded before one that may yet fail, a newer one before an older.
 IDENTICAL_SQL = """
-SELECT id FROM jobs
+SELECT id FROM jobs INDEXED BY jobs_by_identity
  WHERE identity = :identity AND identity <> '' AND owner = :owner AND deleted_at IS NULL
    AND state NOT IN ('failed', 'cancelled', 'interrupted')
    AND (model_id IS NULL OR EXISTS (SELECT 1 FROM models WHERE models.id = jobs.model_id
