@@ -131,11 +131,13 @@ def test_an_import(daemon, import_root):
     (import_root / "passwd").symlink_to("/etc/passwd")
     made = daemon.call("POST", "/v1/datasets/import", {"path": f"{import_root}/churn.csv"})
     assert (made["name"], made["rows"]) == ("churn.csv", 3)
-    for path, status in ((f"{import_root}/odd", 415), (f"{import_root}/passwd", 422)):
-        body = {"path": path, "format": "csv"} if status == 422 else {"path": path}
+    for body, where in (
+        ({"path": f"{import_root}/odd"}, "format"),
+        ({"path": f"{import_root}/passwd", "format": "csv"}, "path"),
+    ):
         with pytest.raises(RequestFailed) as refused:
             daemon.call("POST", "/v1/datasets/import", body)
-        assert refused.value.status == status
+        assert (refused.value.status, refused.value.body["errors"][0]["loc"]) == (422, [where])
 
 
 def test_faults_of_a_direct_upload_as_json_and_as_csv(daemon):

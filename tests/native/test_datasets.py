@@ -351,5 +351,6 @@ async def test_an_import_takes_name_and_format_from_the_path(api, problem):
     reply = await api.http.post("/v1/datasets/import", json={"path": "/srv/a.csv.gz"})
     await problem(reply, 403, "imports_disabled")
     reply = await api.http.post("/v1/datasets/import", json={"path": "/srv/a.bin"})
-    await problem(reply, 415, "unsupported_media_type")
+    found = await problem(reply, 422, "validation_failed")
+    assert found["errors"][0]["loc"] == ["format"]
     await problem(await api.http.post("/v1/datasets/import", json={}), 422, "validation_failed")

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import get_args
 
 from trainbox_plugins.native.datasets.wire import Format
+from trainbox_sdk.errors import FieldError, ValidationFailed
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES: dict[str, Format] = {
@@ -38,3 +39,10 @@ def format_of(filename: str) -> Format | None:
     if name.suffix in PACKED:
         name = name.with_suffix("")
     return SUFFIXES.get(name.suffix.removeprefix("."))
+
+
+def unknown_format(loc: tuple[str, ...], where: str) -> ValidationFailed:
+    """Return the refusal of data that nothing says the format of."""
+    hint = f"Add 'format' ({', '.join(FORMATS)}), or a file name that ends so."
+    problem = FieldError(loc, "does not say what the data is", hint)
+    return ValidationFailed(f"{where} does not say what the data is.", errors=[problem], hint=hint)

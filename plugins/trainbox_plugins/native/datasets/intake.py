@@ -9,9 +9,8 @@ from aiohttp import hdrs, web
 
 from trainbox_plugins.native.config import Config
 from trainbox_plugins.native.datasets import translate, wire
-from trainbox_plugins.native.datasets.formats import MEDIA_TYPES, format_of
+from trainbox_plugins.native.datasets.formats import MEDIA_TYPES, format_of, unknown_format
 from trainbox_plugins.native.datasets.uploads import open_upload
-from trainbox_plugins.native.errors import UnsupportedMedia
 from trainbox_plugins.native.replies import json_reply
 from trainbox_plugins.native.requests import idempotency_key, json_body, query
 from trainbox_plugins.native.table import IDEMPOTENCY_KEY, Endpoint
@@ -76,7 +75,7 @@ class Intake:
                     scope="submit",
                     query=NoQuery,
                     headers=(IDEMPOTENCY_KEY,),
-                    problems=(400, 403, 409, 413, 415, 422, 503, 507),
+                    problems=(400, 403, 409, 413, 422, 503, 507),
                     body=(Content(wire.ImportBody, JSON),),
                 ),
             ),
@@ -111,10 +110,7 @@ class Intake:
         filename = PurePosixPath(body.path).name
         format_ = body.format or format_of(filename)
         if format_ is None:
-            raise UnsupportedMedia(
-                f"The file's name {filename[:100]!r} does not say what the data is.",
-                hint="Add 'format'.",
-            )
+            raise unknown_format(("format",), f"The file's name {filename[:100]!r}")
         spec = NewDataset(
             name=body.name or filename,
             format=format_,

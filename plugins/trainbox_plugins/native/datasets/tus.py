@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from trainbox_plugins.native import errors
 from trainbox_plugins.native.config import Config
 from trainbox_plugins.native.datasets import translate, wire
-from trainbox_plugins.native.datasets.formats import MEDIA_TYPES, format_of
+from trainbox_plugins.native.datasets.formats import MEDIA_TYPES, format_of, unknown_format
 from trainbox_plugins.native.datasets.intake import csv_reply
 from trainbox_plugins.native.datasets.uploads import raw_body
 from trainbox_plugins.native.errors import UnknownTusVersion, UnsupportedMedia
@@ -113,7 +113,7 @@ class ResumableUploads:
                             "(a JSON object) in base64, as tus has it.",
                         ),
                     ),
-                    problems=(412, 413, 415, 422, 507),
+                    problems=(412, 413, 422, 507),
                 ),
             ),
         ]
@@ -314,8 +314,10 @@ def _tus(handler: KnownHandler) -> KnownHandler:
 
 def _number(request: web.Request, name: str) -> int:
     given = request.headers.get(name, "")
-    if given.isascii() and given.isdigit() and len(given) < len(str(INT64)):
-        return int(given)
+    if given.isascii() and given.isdigit() and len(given) <= len(str(INT64)):
+        found = int(given)
+        if found <= INT64:
+            return found
     problem = FieldError(("header", name), "must be a number of bytes", "send it in digits")
     raise ValidationFailed(f"The header {name} must be a number of bytes.", errors=[problem])
 
@@ -339,10 +341,7 @@ def _spec(said: Mapping[str, str]) -> NewDataset:
     format_ = said.get("format") or MEDIA_TYPES.get(said.get("filetype", "").lower())
     known = format_ or format_of(filename)
     if not known:
-        raise UnsupportedMedia(
-            "Upload-Metadata does not say what the data is.",
-            hint="Add 'format' (csv, jsonl, parquet or arrow), or a 'filename' that ends so.",
-        )
+        raise unknown_format(("header", "Upload-Metadata"), "Upload-Metadata")
     asked = {name: said[name] for name in ("description", "types", "labels") if said.get(name)}
     try:
         options = wire.UploadQuery.model_validate(asked)
