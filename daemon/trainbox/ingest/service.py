@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import stat
@@ -20,6 +21,8 @@ from trainbox.workers.target_request import TargetRequest
 from trainbox_sdk.artifacts import Column, ColumnType
 from trainbox_sdk.errors import TrainboxError, Unavailable, ValidationFailed
 from trainbox_sdk.profiles import DatasetProfile, TargetProfile
+
+log = logging.getLogger(__name__)
 
 PREFIX = "ingest-"
 _INGEST_WORKER = "trainbox.workers.ingest_worker"
@@ -179,6 +182,13 @@ class Ingest:
         finally:
             await _remove(work)
         profile = answer.profile
+        log.info(
+            "ingested %s rows of %s: read in %.2f s, profiled in %.2f s",
+            answer.rows,
+            format,
+            answer.read_s,
+            answer.profile_s,
+        )
         return IngestedData(
             digest=blob.digest,
             bytes=blob.bytes,

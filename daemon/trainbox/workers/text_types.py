@@ -12,7 +12,7 @@ from trainbox.workers import text_rules
 from trainbox.workers.ingest_request import ColumnType
 from trainbox.workers.refusal import counted, shown
 from trainbox.workers.staging import batches, literal
-from trainbox.workers.text_rules import BLANKS, GAPS, SIGNS, STRING, Expected, Rule, trimmed
+from trainbox.workers.text_rules import BLANKS, GAPS, SIGNS, STRING, Expected, Rule, padded, trimmed
 
 SAMPLE = 256
 """Present values from which the rules worth trying on the whole column are chosen."""
@@ -136,11 +136,14 @@ def clear_padded_gaps(connection: duckdb.DuckDBPyConnection, columns: int) -> No
     staged = [f"c{index}" for index in range(columns)]
     gaps = ", ".join(map(literal, GAPS))
     for batch in batches(staged, BATCH):
-        tests = ", ".join(f"bool_or({trimmed(column)} IN ({gaps}))" for column in batch)
+        tests = ", ".join(
+            f"bool_or(CASE WHEN {padded(column)} THEN {trimmed(column)} IN ({gaps}) END)"
+            for column in batch
+        )
         found = connection.execute(f"SELECT {tests} FROM raw").fetchone()  # noqa: S608
         assert found is not None
-        for column, padded in zip(batch, found, strict=True):
-            if padded:
+        for column, any_padded in zip(batch, found, strict=True):
+            if any_padded:
                 connection.execute(
                     f"UPDATE raw SET {column} = NULL WHERE {trimmed(column)} IN ({gaps})"  # noqa: S608
                 )
