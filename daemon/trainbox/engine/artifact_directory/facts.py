@@ -136,8 +136,8 @@ class Origin:
 
     @property
     def maker(self) -> str:
-        """Version of the daemon that made it."""
-        return str(self.facts.get("trainbox") or "0.1.0")
+        """Version of the daemon that made it, as far as it was written down."""
+        return str(self.facts.get("trainbox") or "unknown")
 
     def pin(self, package: str) -> str | None:
         """Return the version of a package in the environment, or None."""
