@@ -10,6 +10,8 @@ from contextlib import closing
 
 import pytest
 
+from trainbox.engine.tokens import read_credential
+from trainbox_sdk.errors import TrainboxError
 from trainbox_sdk.testing.daemon import DaemonProcess, RequestFailed
 
 CSV = b"a,b\n1,2\n3,4\n"
@@ -228,12 +230,19 @@ def test_no_secret_is_seen_anywhere(daemon):
     [("short", "at least 32"), ("with blank " * 5, "printable"), ("é" * 40, "printable")],
     ids=["short", "blanks", "letters"],
 )
-def test_a_credential_that_is_no_secret_stops_the_start(tmp_path, secret, fault):
+def test_what_no_credential_can_be(tmp_path, secret, fault):
     (tmp_path / "token").write_text(secret)
-    env = {"TRAINBOX_BACKEND": "process", "CREDENTIALS_DIRECTORY": str(tmp_path)}
-    with pytest.raises(RuntimeError, match=fault) as refused:
-        DaemonProcess(tmp_path / "state", env=env).start()
+    with pytest.raises(TrainboxError, match=fault) as refused:
+        read_credential(tmp_path / "token")
     assert secret not in str(refused.value)
+
+
+def test_a_credential_that_is_no_secret_stops_the_start(tmp_path):
+    (tmp_path / "token").write_text("not-much-of-a-secret")
+    env = {"TRAINBOX_BACKEND": "process", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    with pytest.raises(RuntimeError, match="is no secret") as refused:
+        DaemonProcess(tmp_path / "state", env=env).start()
+    assert "not-much-of-a-secret" not in str(refused.value)
 
 
 def test_the_services_credential_is_the_first_token(tmp_path):

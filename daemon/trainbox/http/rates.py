@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 PERIODS_S = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 KEPT = 10_000
@@ -25,8 +26,7 @@ class Rate:
     period_s: float
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What one attempt to take found.
 
     Attributes:

@@ -8,12 +8,10 @@ costs one sha256 and no read, and a revoked token is gone with the answer that s
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import logging
-import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +19,7 @@ from sqlmodel import col, select
 
 from trainbox.ids import new_id
 from trainbox.store import codec, cursors
+from trainbox.store.known_tokens import NOBODY, KnownToken, digest_of, end_of, known_token, new_text
 from trainbox.store.reader import Reader
 from trainbox.store.tables import TokenRow
 from trainbox.store.times import micros, moment, now_micros
@@ -43,37 +42,13 @@ NAME_TAKEN_SQL = (
 )
 
 
-@dataclass(frozen=True)
-class _Known:
-    """A token as every request needs it; times in microseconds."""
-
-    seq: int
-    view: TokenView
-    principal: Principal
-    secret_sha256: str
-    previous_sha256: str
-    previous_until: int
-    ends_at: int
-    used_at: int
-
-    def opens(self, digest: str, now: int) -> bool:
-        """Whether a secret of that digest is good now; every way to be wrong takes as long."""
-        current = hmac.compare_digest(digest, self.secret_sha256)
-        previous = hmac.compare_digest(digest, self.previous_sha256)
-        return (current or (previous and now < self.previous_until)) and self.usable(now)
-
-    def usable(self, now: int) -> bool:
-        """Whether it has not ended."""
-        return self.view.revoked_at is None and now < self.ends_at
-
-
 class TokenStore:
     """Tokens. :meth:`load` is called once, before the first :meth:`verify`."""
 
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer = writer
         self._reader = reader
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, KnownToken] = {}
         self._used: dict[str, int] = {}
         self._noting: asyncio.Task[None] | None = None
 
@@ -81,7 +56,7 @@ class TokenStore:
         """Read all tokens into memory."""
         async with self._reader.session() as session:
             rows = (await session.exec(select(TokenRow).order_by(col(TokenRow.seq)))).all()
-        self._known = {row.id: _known(row) for row in rows}
+        self._known = {row.id: known_token(row) for row in rows}
 
     async def create(
         self,
@@ -109,7 +84,7 @@ class TokenStore:
             Conflict: the subject has a live token of that name.
         """
         token_id = new_id("tok")
-        text, digest = (text, _digest(text)) if text else _new_text(token_id)
+        text, digest = (text, digest_of(text)) if text else new_text(token_id)
         values: dict[str, Any] = {
             "id": token_id,
             "subject": subject or name,
@@ -139,25 +114,25 @@ class TokenStore:
             return seq
 
         seq = await self._writer.write(insert)
-        known = _known(TokenRow(seq=seq, **values))
-        self._known[token_id] = known
-        return known.view, text
+        made = known_token(TokenRow(seq=seq, **values))
+        self._known[token_id] = made
+        return made.view, text
 
     async def verify(self, token: str) -> Principal | None:
         """Return who a token stands for; None for an unknown, wrong, revoked or expired one."""
         start, _, rest = token.partition("_")
         number, _, secret = rest.partition("_")
         known = self._known.get(f"tok_{number}") if start == "tb" else None
-        digest = _digest(secret)
+        digest = digest_of(secret)
         if known is None or known.view.source == "credential":
-            digest = _digest(token)
+            digest = digest_of(token)
             known = next(
                 (
                     each
                     for each in self._credentials()
                     if hmac.compare_digest(each.secret_sha256, digest)
                 ),
-                _NOBODY,
+                NOBODY,
             )
         now = now_micros()
         if not known.opens(digest, now):
@@ -193,7 +168,7 @@ class TokenStore:
                 code="token_from_credential",
                 hint="change the credential and restart the service",
             )
-        text, digest = _new_text(token_id)
+        text, digest = new_text(token_id)
         values = {
             "id": token_id,
             "digest": digest,
@@ -281,7 +256,7 @@ class TokenStore:
             scopes: of the token.
             subject: who it speaks for.
         """
-        digest = _digest(text)
+        digest = digest_of(text)
         for known in self._credentials():
             if not text or known.secret_sha256 != digest:
                 await self.revoke(known.view.id, who="daemon")
@@ -297,21 +272,25 @@ class TokenStore:
             await asyncio.gather(self._noting, return_exceptions=True)
         await self._write_uses()
 
-    def _credentials(self) -> Sequence[_Known]:
+    def _credentials(self) -> Sequence[KnownToken]:
         return [
             known
             for known in self._known.values()
             if known.view.source == "credential" and known.view.revoked_at is None
         ]
 
-    def _require(self, token_id: str) -> _Known:
+    def _require(self, token_id: str) -> KnownToken:
         known = self._known.get(token_id)
         if known is None:
             raise _no_token(token_id)
         return known
 
     def _keep(
-        self, known: _Known, view: TokenView, secret: str | None = None, previous: str | None = None
+        self,
+        known: KnownToken,
+        view: TokenView,
+        secret: str | None = None,
+        previous: str | None = None,
     ) -> None:
         self._known[view.id] = replace(
             known,
@@ -319,10 +298,10 @@ class TokenStore:
             secret_sha256=known.secret_sha256 if secret is None else secret,
             previous_sha256=known.previous_sha256 if previous is None else previous,
             previous_until=micros(view.previous_until) or 0,
-            ends_at=_end(micros(view.expires_at)),
+            ends_at=end_of(micros(view.expires_at)),
         )
 
-    def _note_use(self, known: _Known, now: int) -> None:
+    def _note_use(self, known: KnownToken, now: int) -> None:
         view = replace(known.view, last_used_at=moment(now))
         self._known[view.id] = replace(known, view=view, used_at=now)
         self._used[view.id] = now
@@ -349,63 +328,9 @@ class TokenStore:
             log.warning("uses of %d tokens were not noted: %s", len(used), error)
 
 
-def _new_text(token_id: str) -> tuple[str, str]:
-    """Return a new text of a token and the digest of its secret."""
-    secret = secrets.token_hex(32)
-    return f"tb_{token_id.removeprefix('tok_')}_{secret}", _digest(secret)
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def _no_token(token_id: str) -> NotFound:
     return NotFound(
         f"there is no token {token_id}",
         code="token_not_found",
         hint="list them with GET /v1/tokens",
     )
-
-
-def _end(expires_at: int | None) -> int:
-    return cursors.BEFORE_ALL if expires_at is None else expires_at
-
-
-def _known(row: TokenRow) -> _Known:
-    assert row.seq is not None
-    return _from_view(row.seq, _view(row), row.secret_sha256, row.previous_sha256 or "")
-
-
-def _from_view(seq: int, view: TokenView, secret: str, previous: str) -> _Known:
-    return _Known(
-        seq=seq,
-        view=view,
-        principal=Principal(view.subject, view.name, frozenset(view.scopes), view.id),
-        secret_sha256=secret,
-        previous_sha256=previous,
-        previous_until=micros(view.previous_until) or 0,
-        ends_at=_end(micros(view.expires_at)),
-        used_at=micros(view.last_used_at) or 0,
-    )
-
-
-def _view(row: TokenRow) -> TokenView:
-    return TokenView(
-        id=row.id,
-        subject=row.subject,
-        name=row.name,
-        scopes=tuple(codec.load(row.scopes)),
-        source=row.source,
-        created_at=moment(row.created_at),
-        expires_at=moment(row.expires_at),
-        rotated_at=moment(row.rotated_at),
-        previous_until=moment(row.previous_until),
-        revoked_at=moment(row.revoked_at),
-        last_used_at=moment(row.last_used_at),
-    )
-
-
-_NOBODY = _from_view(
-    0, TokenView("", "", "", (), "api", moment(0), expires_at=moment(0)), _digest(""), ""
-)
-"""Compared where the id is unknown, so that both answers take as long; no secret opens it."""
