@@ -11,7 +11,7 @@ from trainbox.clock import now
 from trainbox.ids import new_id
 from trainbox.store import Store, outbox
 from trainbox.store.records import NewJob
-from trainbox.store.webhooks import After
+from trainbox.store.webhook_rows import After
 from trainbox_sdk.errors import Conflict
 from trainbox_sdk.jobs import JobSpec, Resources
 from trainbox_sdk.tasks import StepPlan

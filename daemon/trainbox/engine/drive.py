@@ -275,14 +275,7 @@ class Driver:
 
     async def _evidence(self, after: State, outcome: Outcome) -> Mapping[str, Any]:
         log = self._shop.files.log(self.step.attempt_id or "")
-        return await asyncio.to_thread(
-            told_with_the_end,
-            after,
-            outcome.reason_code,
-            log,
-            exit_code=outcome.exit_code,
-            peak_memory_bytes=outcome.peak_memory_bytes,
-        )
+        return await asyncio.to_thread(told_with_the_end, after, outcome, log)
 
     async def _commit(self, step: StepRecord, read: guest_events.Read) -> None:
         await self._write(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbox.engine.reasons import SENTENCES, reason_for
+from trainbox.store.records import Outcome
 from trainbox_sdk.job_reports import Evidence
 from trainbox_sdk.jobs import AttemptView, JobView, State, StepView
 
@@ -44,16 +45,14 @@ def deciding_run(job: JobView) -> tuple[StepView, AttemptView] | None:
     return (steps[-1], steps[-1].attempts[-1]) if steps else None
 
 
-def told_with_the_end(
-    state: State, code: str, log: Path, *, exit_code: int | None, peak_memory_bytes: int | None
-) -> dict[str, Any]:
+def told_with_the_end(state: State, outcome: Outcome, log: Path) -> dict[str, Any]:
     """Return what the event of a bad end says beside the reason; JSON-able."""
-    reason = reason_for(state, code)
+    reason = reason_for(state, outcome.reason_code)
     return {
         "kind": reason.kind,
         "meaning": reason.meaning,
-        "exit_code": exit_code,
-        "peak_memory_bytes": peak_memory_bytes,
+        "exit_code": outcome.exit_code,
+        "peak_memory_bytes": outcome.peak_memory_bytes,
         "log_tail": list(last_lines(log)),
         "next_steps": [SENTENCES[advice] for advice in reason.advice],
     }

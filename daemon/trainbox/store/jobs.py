@@ -30,7 +30,7 @@ from trainbox.store.times import micros
 from trainbox.store.transaction import Transaction
 from trainbox.store.views import (
     ACTIVE_STEPS_SQL,
-    AFTER_DONE,
+    BEFORE_SQL,
     LIVE_STEPS_SQL,
     ONE_STEP_SQL,
     QUEUED_STEPS_SQL,
@@ -42,14 +42,6 @@ from trainbox.store.writer import Writer
 from trainbox_sdk.artifacts import ArtifactView
 from trainbox_sdk.engine import JobFilter, Page
 from trainbox_sdk.jobs import JobView, State
-
-BEFORE_SQL = f"""
-SELECT s.job_id FROM steps AS s JOIN jobs AS j ON j.id = s.job_id
- WHERE s.state = 'queued' AND j.backend = :backend AND s.id <> :id AND {AFTER_DONE}
-   AND (s.priority > :priority
-        OR (s.priority = :priority AND s.seq < (SELECT seq FROM steps WHERE id = :id)))
- ORDER BY s.priority DESC, s.seq
-"""  # noqa: S608 - a constant
 
 
 class JobStore:

@@ -53,6 +53,14 @@ QUEUED_STEPS_SQL = (
     " AND (:backend IS NULL OR j.backend = :backend)"
     " ORDER BY s.priority DESC, s.seq LIMIT :limit"
 )
+# In the order in which they start; of the steps that wait for nothing but a slot.
+BEFORE_SQL = f"""
+SELECT s.job_id FROM steps AS s JOIN jobs AS j ON j.id = s.job_id
+ WHERE s.state = 'queued' AND j.backend = :backend AND s.id <> :id AND {AFTER_DONE}
+   AND (s.priority > :priority
+        OR (s.priority = :priority AND s.seq < (SELECT seq FROM steps WHERE id = :id)))
+ ORDER BY s.priority DESC, s.seq
+"""  # noqa: S608 - a constant
 ACTIVE_STEPS_OF_JOB_SQL = f"{STEP_SQL} WHERE s.job_id = :job_id AND s.{ACTIVE} ORDER BY s.seq"
 
 

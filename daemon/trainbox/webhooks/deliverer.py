@@ -18,7 +18,7 @@ from http import HTTPStatus
 from trainbox.clock import now
 from trainbox.recorder import NOBODY, Recorder
 from trainbox.store import Store
-from trainbox.store.webhooks import After, Due
+from trainbox.store.webhook_rows import After, Due
 from trainbox.webhooks import signing
 from trainbox.webhooks.sender import Answer, Sender
 from trainbox_sdk.errors import Unavailable
