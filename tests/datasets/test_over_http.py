@@ -194,7 +194,7 @@ def test_a_kill_in_the_middle_of_uploads_and_purges_keeps_rows_and_bytes_togethe
     threads = [threading.Thread(target=churn, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
-    time.sleep(4)
+    time.sleep(2.5)
     daemon.kill()
     stop.set()
     for thread in threads:

@@ -15,6 +15,8 @@ from trainbox.store.trash import Emptied
 from trainbox_sdk.uploads import FreedFile, PurgeReport
 
 ORPHAN = "orphan"
+SLACK = 60_000_000
+"""Microseconds that a file's time, from the kernel's coarse clock, may lie before an attempt's."""
 
 
 class Trash:
@@ -63,4 +65,4 @@ class Trash:
 def _may_go(file: Stored, kinds: Mapping[str, str], emptied: Emptied) -> bool:
     """Return whether no running step can have published the file for itself."""
     oldest = emptied.oldest_attempt_at
-    return file.digest in kinds or oldest is None or file.published_at < oldest
+    return file.digest in kinds or oldest is None or file.published_at < oldest - SLACK
