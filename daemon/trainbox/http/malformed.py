@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http
 import logging
+import sys
+from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from trainbox.http.problems import respond
 from trainbox.ids import random_hex
@@ -29,6 +31,13 @@ class _Server(web.Server):
 
 
 class _Protocol(RequestHandler):
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Log what is our fault; a body that belies its header is its sender's."""
+        if isinstance(sys.exc_info()[1], RequestPayloadError):
+            log.info("a malformed body")
+        else:
+            super().log_exception(*args, **kwargs)
+
     def handle_error(
         self,
         request: web.BaseRequest,

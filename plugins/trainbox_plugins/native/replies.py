@@ -48,6 +48,7 @@ def file_reply(request: web.Request, file: ArtifactFile, download_name: str) -> 
 
     Raises:
         web.HTTPPreconditionFailed: 412, ``If-Match`` names another digest.
+        web.HTTPRequestRangeNotSatisfiable: 416, the range begins after the file's end.
     """
     headers = _file_headers(file, download_name)
     etag = file.view.digest
@@ -57,7 +58,26 @@ def file_reply(request: web.Request, file: ArtifactFile, download_name: str) -> 
     known = request.if_none_match
     if known is not None and any(one.value in (etag, "*") for one in known):
         return web.Response(status=304, headers={hdrs.ETAG: headers[hdrs.ETAG]})
+    _check_range(request, file.view.bytes, headers[hdrs.ETAG])
     return DigestFileResponse(file, headers)
+
+
+def _check_range(request: web.Request, size: int, etag: str) -> None:
+    """Refuse a range that the file lacks, which aiohttp would answer without a word.
+
+    Raises:
+        web.HTTPRequestRangeNotSatisfiable: 416 (RFC 9110 §15.5.17).
+    """
+    if request.headers.get(hdrs.IF_RANGE, etag) != etag:
+        return
+    try:
+        start = request.http_range.start
+    except ValueError:
+        start = size
+    if start is not None and start >= size:
+        raise web.HTTPRequestRangeNotSatisfiable(
+            text=f"The file has {size} bytes.", headers={hdrs.CONTENT_RANGE: f"bytes */{size}"}
+        )
 
 
 class DigestFileResponse(web.FileResponse):
