@@ -30,6 +30,7 @@ from trainbox.engine.health import Pulse
 from trainbox.engine.heartbeat import Heartbeat
 from trainbox.engine.intake import Intake
 from trainbox.engine.predict import Predictor
+from trainbox.engine.predict_tables import TableWorkers
 from trainbox.engine.promotions import Promotions
 from trainbox.engine.readiness import ReadinessProbe
 from trainbox.engine.receivers import Receivers
@@ -192,6 +193,7 @@ async def _furnish(
         supervisor=supervisor,
         files=files,
         predictor=predictor,
+        tables=TableWorkers(state_dir / "tmp"),
         promotions=Promotions(store, blobs, predictor),
         directories=Directories(store, blobs, predictor),
         feed=feed,

@@ -69,6 +69,25 @@ class InferResult:
     outputs: Sequence[Tensor]
 
 
+TableFormat = Literal["csv", "arrow", "parquet"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableRequest:
+    """A whole table to predict.
+
+    Attributes:
+        format: ``arrow`` is an IPC stream or file.
+        data: the file's bytes; they are opened in a confined worker.
+        ignore_extra: leave out columns the model does not know, rather than refuse them.
+    """
+
+    model: str
+    format: TableFormat
+    data: bytes
+    ignore_extra: bool = False
+
+
 @dataclass(frozen=True)
 class ServedModel:
     """A model that a worker has loaded, and what its file takes and gives."""

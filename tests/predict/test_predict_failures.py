@@ -168,20 +168,74 @@ async def test_more_models_than_workers_take_turns(make_predictor, shelf, models
 
 
 async def test_no_worker_free(make_predictor, shelf, models, spender):
-    predictor = make_predictor(max_workers=1, timeout_s=2.0)
-    model, path = spender
-    await predictor.predict(model, path, [QUICK])
-    first = asyncio.create_task(predictor.predict(model, path, [ENDLESS]))
-    await asyncio.sleep(0.5)
-    # The second holds the seat for two seconds more than the first, the third cannot wait so long.
-    second = asyncio.create_task(predictor.predict(model, path, [ENDLESS]))
-    await asyncio.sleep(0.1)
+    predictor = make_predictor(max_workers=1, timeout_s=1.0)
+    await predictor.predict(*spender, [QUICK])
+    other = models.spender()
+    other.doc_string = "another file"
+    first = asyncio.create_task(predictor.predict(*spender, [ENDLESS]))
+    await asyncio.sleep(0.05)
+    # The second gets the place once the first is stopped; the third is behind it.
+    second = asyncio.create_task(predictor.predict(*shelf.put(other), [ENDLESS]))
+    await asyncio.sleep(0)
     with pytest.raises(Unavailable) as caught:
         await predictor.predict(*shelf.put(models.flat()), [{"a": 1}])
     assert caught.value.code == "predict_busy"
     results = await asyncio.gather(first, second, return_exceptions=True)
-    assert [error.code for error in results] == ["predict_timeout"] * 2
+    assert [type(error) for error in results] == [Unavailable] * 2
     assert (await predictor.predict(*shelf.put(models.flat()), [{"a": 1}])).rows
+
+
+async def test_a_model_under_load_makes_room_for_one_that_waits(make_predictor, shelf, models):
+    predictor = make_predictor(max_workers=1)
+    hot = shelf.put(models.spender())
+    done = asyncio.Event()
+
+    async def hammer():
+        while not done.is_set():
+            assert (await predictor.predict(*hot, [QUICK])).rows == [{"prediction": 3.0}]
+
+    hammers = [asyncio.create_task(hammer()) for _ in range(4)]
+    await running(predictor, hot[0].digest)
+    assert (await predictor.predict(*shelf.put(models.flat()), [{"a": 1}])).rows
+    done.set()
+    await asyncio.gather(*hammers)
+
+
+async def test_a_switch_is_warmed_beside_a_busy_version(make_predictor, shelf, models):
+    predictor = make_predictor(max_workers=1, timeout_s=60.0)
+    old, new = shelf.put(models.spender()), shelf.put(models.flat())
+    await predictor.predict(*old, [QUICK])
+    request = asyncio.create_task(predictor.predict(*old, [{"loops": 3e6, "bytes": 8}]))
+    pid = await running(predictor, old[0].digest)
+    await predictor.warm(*new)
+    assert predictor.workers()[old[0].digest] == pid
+    assert new[0].digest in predictor.workers()
+    assert (await predictor.predict(*new, [{"a": 1}])).rows
+    request.cancel()
+
+
+async def test_a_model_under_load_gets_a_second_worker(make_predictor, spender):
+    predictor = make_predictor(max_workers=2, timeout_s=20.0)
+    model, path = spender
+    await predictor.predict(model, path, [QUICK])
+    hanging = asyncio.create_task(predictor.predict(model, path, [ENDLESS]))
+    await running(predictor, model.digest)
+    assert (await predictor.predict(model, path, [QUICK])).rows == [{"prediction": 3.0}]
+    assert len(predictor.processes()[model.digest]) == 2
+    hanging.cancel()
+
+
+async def test_workers_that_keep_dying_are_started_less_often(make_predictor, shelf):
+    predictor = make_predictor()
+    sign = {"inputs": [{"name": "x", "type": "number", "dtype": "float"}]}
+    model, path = shelf.put_bytes(b"no model", sign)
+    codes = []
+    for _ in range(4):
+        with pytest.raises(Unavailable) as caught:
+            await predictor.predict(model, path, [{"x": 1}])
+        codes.append(caught.value.code)
+    assert codes == ["model_unusable"] * 3 + ["predict_paused"]
+    assert "the last 3 workers of this model failed" in caught.value.message
 
 
 async def test_idle_worker_is_let_go(make_predictor, shelf, models):
@@ -197,7 +251,7 @@ async def test_idle_worker_is_let_go(make_predictor, shelf, models):
 
 
 async def test_close_kills_workers_and_what_runs_in_them(make_predictor, spender):
-    predictor = make_predictor()
+    predictor = make_predictor(max_workers=1)
     model, path = spender
     request = asyncio.create_task(predictor.predict(model, path, [ENDLESS]))
     waiting = asyncio.create_task(predictor.predict(model, path, [QUICK]))

@@ -12,11 +12,13 @@ from typing import Any
 from trainbox.engine import predict_columns, predict_rows, predict_tensors
 from trainbox.engine import predict_refusals as refusals
 from trainbox.engine.predict_places import Places
-from trainbox.engine.predict_seat import Seat, SeatLimits
-from trainbox.engine.predict_values import read_signature
+from trainbox.engine.predict_seat import Seat
+from trainbox.engine.predict_tables import TableWorkers
+from trainbox.engine.predict_tickets import SeatLimits
+from trainbox.engine.predict_values import Input, read_signature
 from trainbox.recorder import Recorder
 from trainbox_sdk.artifacts import ModelView, Prediction
-from trainbox_sdk.predictions import InferRequest, InferResult, ServedModel
+from trainbox_sdk.predictions import InferRequest, InferResult, ServedModel, TableRequest
 
 GIB = 1024**3
 LARGE = 10_000
@@ -72,6 +74,7 @@ class Predictor:
         self._max_rows = max_rows
         self._places = Places(max_workers, self._spawn)
         self._seats: dict[str, Seat] = {}
+        self._signatures: dict[str, tuple[Mapping[str, Any], tuple[Input, ...]]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -108,7 +111,7 @@ class Predictor:
         *,
         ignore_extra: bool,
     ) -> Prediction:
-        inputs = read_signature(model.signature)
+        inputs = self._inputs(model)
         large = len(rows) * len(inputs) > LARGE and len(rows) <= self._max_rows
 
         def check() -> dict[str, Sequence[Any]]:
@@ -125,7 +128,19 @@ class Predictor:
         outputs = await seat.run(item)
         named = dict(zip((each.name for each in loaded.outputs), outputs, strict=True))
         rows_out = predict_rows.to_rows(named, len(rows), loaded.classes)
-        return Prediction(model_id=model.id, rows=rows_out)
+        return Prediction(model.id, rows_out, predict_rows.unseen(inputs, columns))
+
+    async def read_table(
+        self, model: ModelView, tables: TableWorkers, request: TableRequest
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a table, read by the types of the model's inputs.
+
+        Raises:
+            ValidationFailed: it cannot be read.
+            Unavailable: the worker that reads it failed.
+        """
+        inputs = self._inputs(model)
+        return await tables.read(request.format, request.data, inputs, self._max_rows)
 
     async def infer(self, model: ModelView, onnx_path: Path, request: InferRequest) -> InferResult:
         """Run a model on tensors.
@@ -204,6 +219,15 @@ class Predictor:
             result = "ok"
         finally:
             self._recorder.predicted(time.monotonic() - began, result)
+
+    def _inputs(self, model: ModelView) -> tuple[Input, ...]:
+        """Return what :func:`read_signature` says; a version's signature never changes."""
+        known = self._signatures.get(model.id)
+        if known is None or known[0] is not model.signature:
+            if len(self._signatures) >= REMEMBERED:
+                self._signatures.clear()
+            known = self._signatures[model.id] = (model.signature, read_signature(model.signature))
+        return known[1]
 
     def _seat(self, model: ModelView, path: Path) -> Seat:
         if self._closed:

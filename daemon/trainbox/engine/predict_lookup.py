@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from trainbox_sdk.artifacts import ModelView
 from trainbox_sdk.engine import Principal
@@ -17,7 +19,7 @@ SIZE = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    model: ModelView
+    look: asyncio.Future[ModelView]
     commits: int
     at: float
 
@@ -35,7 +37,7 @@ class Lookup:
 
     def __init__(
         self,
-        find: Callable[[Principal, str], Awaitable[ModelView]],
+        find: Callable[[Principal, str], Coroutine[Any, Any, ModelView]],
         commits: Callable[[], int],
     ) -> None:
         self._find = find
@@ -50,12 +52,21 @@ class Lookup:
         """
         key = (who.id, who.scopes, reference)
         known, commits, now = self._known.get(key), self._commits(), time.monotonic()
-        if known is not None and known.commits == commits and now - known.at < KEPT_S:
-            return known.model
-        # Counted before the look: what is committed meanwhile makes the answer old.
-        model = await self._find(who, reference)
-        self._known[key] = _Known(model, commits, now)
-        self._known.move_to_end(key)
-        if len(self._known) > SIZE:
-            self._known.popitem(last=False)
-        return model
+        if known is None or known.commits != commits or now - known.at >= KEPT_S:
+            # Counted before the look: what is committed meanwhile makes the answer old. Those who
+            # come while it is under way share it.
+            look = asyncio.ensure_future(self._find(who, reference))
+            look.add_done_callback(_heard)
+            known = self._known[key] = _Known(look, commits, now)
+            self._known.move_to_end(key)
+            if len(self._known) > SIZE:
+                self._known.popitem(last=False)
+        if known.look.done():
+            return known.look.result()
+        return await asyncio.shield(known.look)
+
+
+def _heard(look: asyncio.Future[ModelView]) -> None:
+    """Look at the outcome also if whoever asked has gone."""
+    if not look.cancelled():
+        look.exception()

@@ -36,6 +36,11 @@ class Slot:
         self.expiry: asyncio.TimerHandle | None = None
 
     @property
+    def live(self) -> bool:
+        """Whether its process is there and has not been seen dead."""
+        return self.process is not None and self.process.alive
+
+    @property
     def idle(self) -> bool:
         """Whether it can be taken away at once."""
         return self.process is not None and not self.busy and not self.seat.pending

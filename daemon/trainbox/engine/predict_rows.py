@@ -96,6 +96,22 @@ def _row_errors(
             )
 
 
+def unseen(inputs: Sequence[Input], columns: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    """Return a warning for every column with categories that training never saw."""
+    warnings = []
+    for each in inputs:
+        if each.seen is None:
+            continue
+        strange = set(columns[each.name]) - each.seen - {None, ""}
+        if strange:
+            count = f"{len(strange)} value{'s' if len(strange) > 1 else ''}"
+            example = min(strange)[:80]
+            warnings.append(
+                f"column {each.name!r}: {count} never seen in training, such as {example!r}"
+            )
+    return tuple(warnings)
+
+
 def to_rows(
     outputs: Mapping[str, Output], count: int, classes: Sequence[Any] | None
 ) -> list[dict[str, Any]]:

@@ -10,11 +10,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainbox.engine import predict_refusals as refusals
 from trainbox.engine.predict_places import Places, Slot, Spawn
+from trainbox.engine.predict_tickets import SeatLimits, Ticket, deliver, next_batch, refuse
 from trainbox.recorder import Recorder
 from trainbox.workers import predict_wire as wire
 from trainbox.workers.predict_process import (
@@ -32,48 +32,6 @@ TICK_S = 0.25
 PATIENT_FAILURES = 2
 """Failures in a row after which the next process is started at once."""
 LONGEST_PAUSE_S = 30.0
-
-
-@dataclass(frozen=True)
-class SeatLimits:
-    """What one worker may use.
-
-    Attributes:
-        memory_bytes: writable memory of the process.
-        model_bytes: largest file that is loaded.
-        timeout_s: seconds for one run, and for a request's wait before that.
-        load_timeout_s: seconds to start and to load the model.
-        idle_s: seconds after its last run that a process is kept.
-        batch_rows: rows up to which requests share a run.
-        batch_delay_s: seconds a request waits for company; 0 for not at all.
-        waiting: requests at one time for one model.
-    """
-
-    memory_bytes: int
-    model_bytes: int
-    timeout_s: float
-    load_timeout_s: float
-    idle_s: float
-    batch_rows: int
-    batch_delay_s: float
-    waiting: int
-
-
-@dataclass(slots=True)
-class Ticket:
-    """One request in the queue.
-
-    Attributes:
-        item: None asks only for a ready process.
-        answer: gets the outputs of this request's rows.
-        deadline: when it has waited too long, in the loop's time.
-        alone: it was in a batch that killed a process; it shares no other.
-    """
-
-    item: wire.Item | None
-    answer: asyncio.Future[Sequence[wire.Output]]
-    deadline: float
-    alone: bool = False
 
 
 class Seat:
@@ -133,7 +91,7 @@ class Seat:
             TooLarge: the model's file.
             Unavailable: as above.
         """
-        if self.loaded is None or not any(_is_live(slot) for slot in self.slots):
+        if self.loaded is None or not any(slot.live for slot in self.slots):
             await self._enter(None)
         assert self.loaded is not None
         return self.loaded
@@ -173,7 +131,9 @@ class Seat:
             if slot.process is not None and not slot.busy:
                 if not slot.process.alive:
                     self._drop(slot)
-                elif batch := self._next_batch(slot.process.loaded):
+                elif batch := next_batch(
+                    self.pending, slot.process.loaded, self._limits.batch_rows
+                ):
                     slot.busy = True
                     self._places.used(slot)
                     self._spawn(self._serve(slot, slot.process, batch))
@@ -182,28 +142,6 @@ class Seat:
                 self._places.want(self)
             self._tick_later()
 
-    def _next_batch(self, loaded: Loaded) -> list[Ticket]:
-        batch: list[Ticket] = []
-        rows, size = 0, 0
-        while self.pending:
-            ticket = self.pending[0]
-            if ticket.answer.done():  # gave up, or was told that it took too long
-                self.pending.popleft()
-                continue
-            if ticket.item is None:
-                ticket.answer.set_result(())
-                self.pending.popleft()
-                continue
-            rows += ticket.item.rows
-            size += sum(map(len, ticket.item.buffers))
-            shares = loaded.independent and not ticket.alone and size <= wire.MAX_BYTES // 2
-            if batch and not (shares and rows <= self._limits.batch_rows):
-                break
-            batch.append(self.pending.popleft())
-            if not shares:
-                break
-        return batch
-
     async def _serve(self, slot: Slot, process: PredictProcess, batch: list[Ticket]) -> None:
         items = [ticket.item for ticket in batch if ticket.item is not None]
         self._recorder.predict_batch(sum(item.rows for item in items))
@@ -211,7 +149,7 @@ class Seat:
             groups = await process.run(items, timeout_s=self._limits.timeout_s)
         except wire.BadFrame as error:
             for ticket in batch:
-                _refuse(ticket, TooLarge(f"the request is too large: {error}"))
+                refuse(ticket, TooLarge(f"the request is too large: {error}"))
         except (WorkerGone, TimeoutError) as error:
             if isinstance(error, WorkerGone):
                 self._note_failure(str(error))
@@ -241,7 +179,7 @@ class Seat:
                 self.pending.appendleft(ticket)
         else:
             for ticket in batch:
-                _refuse(ticket, self._verdict(error))
+                refuse(ticket, self._verdict(error))
         self._pump()
 
     def _verdict(self, error: Exception) -> Unavailable:
@@ -341,18 +279,26 @@ class Seat:
             if self.slots
             else "every predict worker is busy with other models"
         )
+        # The time a model takes to load is not its requests' wait; it has a limit of its own.
+        loading = any(slot.process is None for slot in self.slots)
+        if loading and not any(slot.live for slot in self.slots):
+            self._postpone()
         for ticket in self.pending:
             if ticket.deadline <= now:
-                _refuse(ticket, refusals.busy(reason))
+                refuse(ticket, refusals.busy(reason))
         while self.pending and self.pending[0].answer.done():
             self.pending.popleft()
         if not self.pending or self._closed:
             return
-        starting = any(slot.process is None for slot in self.slots)
         waited = now - (self.pending[0].deadline - self._limits.timeout_s)
-        if waited >= TICK_S and not starting and self._places.free > 0:
+        if waited >= TICK_S and not loading and self._places.free > 0:
             self._places.want(self)
         self._tick_later()
+
+    def _postpone(self) -> None:
+        deadline = self._loop.time() + self._limits.timeout_s
+        for ticket in self.pending:
+            ticket.deadline = deadline
 
     async def close(self) -> None:
         """Kill the processes for good; requests that wait fail. Harmless the second time."""
@@ -367,31 +313,4 @@ class Seat:
 
     def _refuse_all(self, error: TrainboxError) -> None:
         while self.pending:
-            _refuse(self.pending.popleft(), error)
-
-
-def _is_live(slot: Slot) -> bool:
-    return slot.process is not None and slot.process.alive
-
-
-def deliver(groups: Sequence[wire.Group], batch: Sequence[Ticket]) -> None:
-    """Give every request of a run its part of the outcome."""
-    at = 0
-    for group in groups:
-        row = 0
-        for ticket in batch[at : at + group.count]:
-            assert ticket.item is not None
-            rows = ticket.item.rows
-            if group.status == wire.DONE and not ticket.answer.done():
-                ticket.answer.set_result([each.rows(row, rows) for each in group.outputs])
-            elif group.status == wire.BAD_INPUT:
-                _refuse(ticket, refusals.bad_input(group.text))
-            elif group.status == wire.FAILED:
-                _refuse(ticket, refusals.run_failed(group.text))
-            row += rows
-        at += group.count
-
-
-def _refuse(ticket: Ticket, error: TrainboxError) -> None:
-    if not ticket.answer.done():
-        ticket.answer.set_exception(error)
+            refuse(self.pending.popleft(), error)

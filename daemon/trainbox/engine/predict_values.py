@@ -17,6 +17,8 @@ from typing import Any
 from trainbox_sdk.errors import Unavailable
 
 QUOTED = 80
+EXAMPLE_LENGTH = 100
+"""Characters after which a signature cuts an example."""
 
 FLOAT_LIMITS = {
     "float16": 65504.0,
@@ -74,6 +76,7 @@ class Input:
         convert: returns what the worker takes for a present value, or raises :class:`Wrong`.
         plain: whether a list of present values can be taken as it is, told by looking at the
             list as a whole.
+        seen: every category of training, where the signature lists them all.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Input:
     nullable: bool
     convert: Convert
     plain: Plain
+    seen: frozenset[str] | None = None
 
     def column(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return what the worker takes for a column of JSON values, None for missing ones.
@@ -135,10 +139,21 @@ def _input(item: Mapping[str, Any]) -> Input:
         case "boolean":
             return Input(name, kind, dtype in FLOATS, _boolean, _plain_booleans)
         case "string":
-            return Input(name, kind, True, _string, _plain_texts)
+            return Input(name, kind, True, _string, _plain_texts, _categories(item))
         case "datetime":
             return Input(name, kind, True, epoch_seconds, _never_plain)
     raise Unavailable(f"input {name!r} has the unknown type {kind!r}", code="model_unusable")
+
+
+def _categories(item: Mapping[str, Any]) -> frozenset[str] | None:
+    training = item.get("training") or {}
+    examples = training.get("examples") or ()
+    # Examples are the most frequent ones, and cut short: they are all of them only if they are as
+    # many as there are, and none is as long as the cut.
+    whole = len(examples) == training.get("categories") and all(
+        isinstance(text, str) and len(text) < EXAMPLE_LENGTH for text in examples
+    )
+    return frozenset(examples) if examples and whole else None
 
 
 def _plain_numbers(dtype: str) -> Plain:

@@ -19,6 +19,9 @@ DONE, BAD_INPUT, FAILED, OUT_OF_MEMORY = range(4)
 """Outcomes of a group."""
 
 MAX_BYTES = 2**31
+
+TABLE = "table"
+"""Name of the file that a table worker reads, in its folder."""
 LENGTH = 4
 
 ONNX_TYPES: Mapping[str, tuple[str, str]] = {

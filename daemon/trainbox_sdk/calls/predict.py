@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from trainbox_sdk.artifacts import (
     Prediction,
     PredictRequest,
 )
 from trainbox_sdk.calls.base import Principal
-from trainbox_sdk.predictions import InferRequest, InferResult, ServedModel
+from trainbox_sdk.predictions import (
+    InferRequest,
+    InferResult,
+    ServedModel,
+    TableFormat,
+    TableRequest,
+)
 
 
 class PredictCalls(Protocol):
@@ -30,6 +37,23 @@ class PredictCalls(Protocol):
             ValidationFailed: tensors the model does not take, or outputs it does not have.
             TooLarge: more rows than one request may have.
             Unavailable: the worker died or ran out of time; says which.
+        """
+
+    async def predict_table(self, who: Principal, request: TableRequest) -> Prediction:
+        """Predict the rows of a table that is opened in a confined worker process.
+
+        Raises:
+            ValidationFailed: it cannot be read; or as :meth:`predict`.
+            Unavailable: as :meth:`predict`.
+        """
+
+    async def write_table(
+        self, who: Principal, columns: Mapping[str, Sequence[Any]], format: TableFormat
+    ) -> bytes:
+        """Return columns of JSON values, None where missing, as ``arrow`` or ``parquet``.
+
+        Raises:
+            Unavailable: the worker that writes it failed.
         """
 
     async def served_model(self, who: Principal, model: str) -> ServedModel:

@@ -1,7 +1,8 @@
 """The fake engine's part of :mod:`trainbox_sdk.calls`: predict."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trainbox_sdk.artifacts import (
     Prediction,
@@ -11,6 +12,7 @@ from trainbox_sdk.engine import (
     Principal,
 )
 from trainbox_sdk.errors import (
+    Unavailable,
     ValidationFailed,
 )
 from trainbox_sdk.predictions import (
@@ -18,6 +20,8 @@ from trainbox_sdk.predictions import (
     InferRequest,
     InferResult,
     ServedModel,
+    TableFormat,
+    TableRequest,
     Tensor,
     TensorSpec,
 )
@@ -64,6 +68,25 @@ class FakePredictCalls(FakeModelCalls):
         if not set(wanted) <= found.keys():
             raise ValidationFailed("the model has no such output", code="bad_tensors")
         return InferResult(served.model, [found[name] for name in wanted])
+
+    async def predict_table(self, who: Principal, request: TableRequest) -> Prediction:
+        """Read CSV without quotes, and predict its rows; other formats need a worker."""
+        self._enter("predict_table")
+        if request.format != "csv":
+            raise Unavailable("the fake engine reads no such files", code="predict_worker_failed")
+        head, *lines = request.data.decode().split()
+        names = head.split(",")
+        rows = [dict(zip(names, line.split(","), strict=False)) for line in lines]
+        asked = PredictRequest(request.model, rows, request.ignore_extra)
+        return await self.predict(who, asked)
+
+    async def write_table(
+        self, who: Principal, columns: Mapping[str, Sequence[Any]], format: TableFormat
+    ) -> bytes:
+        """Say what a table would hold."""
+        self._enter("write_table")
+        del who
+        return f"{format} {list(columns)}".encode()
 
     async def served_model(self, who: Principal, model: str) -> ServedModel:
         """Return a model by its signature."""

@@ -42,11 +42,12 @@ class NativeSurface(Surface):
     def routes(self, engine: Engine) -> Sequence[Route]:
         """Return every route; each asks for a token."""
         areas: Sequence[Area] = (
+            # First: the router tries routes in this order, and predictions come most often.
+            Predictions(engine, self._config),
             Datasets(engine, self._config),
             Jobs(engine, self._config),
             Webhooks(engine),
             Models(engine),
-            Predictions(engine, self._config),
             Catalogue(engine),
             Tokens(engine),
             Audit(engine),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -20,6 +21,8 @@ from trainbox_sdk.predictions import InferRequest, InferResult, Tensor
 
 HEADER = "Inference-Header-Content-Length"
 MAX_DIGITS = 12
+REMEMBERED_BYTES = 8192
+"""Longest JSON that is remembered with what it means."""
 
 _CODES: Mapping[str, str] = {
     "BOOL": "?", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q",
@@ -46,11 +49,10 @@ def read_request(model: str, body: bytes, header: str | None) -> tuple[InferRequ
         ValidationFailed: says what is wrong and where.
     """
     end = _json_length(header, len(body))
-    asked = parse(wire.InferIn, body[:end] if end < len(body) else body)
+    asked, sizes = _read_head(body[:end] if end < len(body) else body)
     rest = memoryview(body)[end:]
     place, inputs = 0, []
-    for given in asked.inputs:
-        size = _binary_size(given)
+    for given, size in zip(asked.inputs, sizes, strict=True):
         raw = None
         if size is not None:
             if size > len(rest) - place:
@@ -65,6 +67,26 @@ def read_request(model: str, body: bytes, header: str | None) -> tuple[InferRequ
         raise ValidationFailed(f"{len(rest) - place} bytes are left behind the last tensor")
     wanted = None if not asked.outputs else [output.name for output in asked.outputs]
     return InferRequest(model, inputs, wanted), asked
+
+
+Head = tuple[wire.InferIn, Sequence[int | None]]
+
+
+def _read_head(text: bytes) -> Head:
+    """Return the JSON of a request, and how long each input's binary tensor is.
+
+    A client that sends tensors apart sends the same JSON again and again, so short ones are
+    remembered; nobody may change what is returned.
+    """
+    return _remembered_head(text) if len(text) <= REMEMBERED_BYTES else _parse_head(text)
+
+
+def _parse_head(text: bytes) -> Head:
+    asked = parse(wire.InferIn, text)
+    return asked, [_binary_size(given) for given in asked.inputs]
+
+
+_remembered_head = lru_cache(maxsize=512)(_parse_head)
 
 
 def parse(model: type[M], text: bytes) -> M:
@@ -94,7 +116,9 @@ def _json_length(header: str | None, size: int) -> int:
 
 
 def _binary_size(given: wire.TensorIn) -> int | None:
-    parameters = given.parameters or {}
+    parameters = given.parameters
+    if parameters is None:
+        parameters = {}
     _refuse_what_is_not_offered(given.name, parameters)
     size = parameters.get("binary_data_size")
     if size is None:

@@ -38,10 +38,10 @@ class OpenInferenceSurface(Surface):
         """Return the routes: health for all, the rest for who has a token."""
         on = Handlers(engine)
         return [
-            *self._health(on),
-            _get("/v2", on.server, "inferServer", "The server", wire.ServerOut),
             *self._model(on, MODEL, ""),
             *self._model(on, VERSION, "Version"),
+            *self._health(on),
+            _get("/v2", on.server, "inferServer", "The server", wire.ServerOut),
             Route(
                 "POST",
                 "/v2/repository/index",
@@ -94,12 +94,13 @@ class OpenInferenceSurface(Surface):
             description="Requests without Content-Type are read as what they are.",
         )
         return [
+            # First: the router tries what lies under one prefix in this order.
+            Route("POST", f"{path}/infer", on.infer, self._config.max_infer_bytes, infer),
             _get(path, on.model, f"inferModel{suffix}", "What a model takes and gives",
                  wire.ModelOut, problems=(400, 404, 503), scope="predict"),
             _get(f"{path}/ready", on.model_ready, f"inferModelReady{suffix}",
                  "Whether a worker has the model loaded; loads it",
                  wire.ModelReadyOut, problems=(400, 404, 503), scope="predict"),
-            Route("POST", f"{path}/infer", on.infer, self._config.max_infer_bytes, infer),
         ]  # fmt: skip
 
 

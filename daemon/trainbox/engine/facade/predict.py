@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trainbox.engine.facade.rooms import Desk, Rooms
 from trainbox.engine.predict_lookup import Lookup
 from trainbox_sdk.artifacts import ModelView, Prediction, PredictRequest
 from trainbox_sdk.engine import Principal
-from trainbox_sdk.predictions import InferRequest, InferResult, ServedModel
+from trainbox_sdk.predictions import (
+    InferRequest,
+    InferResult,
+    ServedModel,
+    TableFormat,
+    TableRequest,
+)
 
 
 class PredictDesk(Desk):
@@ -29,6 +37,19 @@ class PredictDesk(Desk):
         """Run a model on tensors in a confined worker process."""
         model, path = await self._model(who, request.model)
         return await self._r.predictor.infer(model, path, request)
+
+    async def predict_table(self, who: Principal, request: TableRequest) -> Prediction:
+        """Predict the rows of a table that is opened in a confined worker process."""
+        model, path = await self._model(who, request.model)
+        rows = await self._r.predictor.read_table(model, self._r.tables, request)
+        return await self._r.predictor.predict(model, path, rows, ignore_extra=request.ignore_extra)
+
+    async def write_table(
+        self, who: Principal, columns: Mapping[str, Sequence[Any]], format: TableFormat
+    ) -> bytes:
+        """Return columns as the bytes of a table."""
+        self._r.access.require(who, "predict")
+        return await self._r.tables.write(format, columns)
 
     async def served_model(self, who: Principal, model: str) -> ServedModel:
         """Return what a model takes and gives, with a worker of it ready."""

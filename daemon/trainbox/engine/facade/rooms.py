@@ -14,6 +14,7 @@ from trainbox.engine.draining import Drain
 from trainbox.engine.events import EventFeed
 from trainbox.engine.intake import Intake
 from trainbox.engine.predict import Predictor
+from trainbox.engine.predict_tables import TableWorkers
 from trainbox.engine.promotions import Promotions
 from trainbox.engine.readiness import ReadinessProbe
 from trainbox.engine.sandboxes import SandboxFiles
@@ -52,6 +53,7 @@ class Rooms:
     supervisor: Supervisor
     files: SandboxFiles
     predictor: Predictor
+    tables: TableWorkers
     promotions: Promotions
     directories: Directories
     feed: EventFeed
