@@ -134,7 +134,11 @@ def exists(dotted: str) -> bool:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_names_of_modules_exist(document: Path) -> None:
-    text = re.sub(r"trainbox\.(?:service|sysusers|toml|test|schema|db)\b", "", document.read_text())
+    text = re.sub(
+        r"trainbox\.(?:service|socket|sysusers|tmpfiles|token|toml|test|schema|db)\b",
+        "",
+        document.read_text(),
+    )
     text = re.sub(r"\w+/trainbox[\w/.]*", "", text)
     unknown = sorted({name for name in NAME.findall(text) if not exists(name) and name not in KEYS})
     assert not unknown

@@ -30,15 +30,15 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         check=True,
         capture_output=True,
         text=True,
-        env=None,
     )
     wheels = [wheel(source, tmp_path_factory.mktemp("wheel")) for source in (ROOT, ECHO)]
     box = Box(made.stdout.strip().splitlines()[-1])
     try:
         box.boot()
+        box.sh("mkdir /opt/trainbox/wheels")
         for one in wheels:
-            box.copy(one, f"/root/{one.name}")
-        box.sh("/opt/trainbox/bin/pip install -q --no-index --no-deps /root/*.whl")
+            box.copy(one, f"/opt/trainbox/wheels/{one.name}")
+        box.sh("/opt/trainbox/bin/pip install -q --no-index --no-deps /opt/trainbox/wheels/*.whl")
         box.sh(
             f"cp {SHARED}/trainbox.service {SHARED}/trainbox.socket /etc/systemd/system/"
             f" && cp {SHARED}/trainbox.sysusers /usr/lib/sysusers.d/trainbox.conf"

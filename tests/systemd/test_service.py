@@ -241,13 +241,12 @@ def test_a_refused_setting_is_not_tried_again(host: Box) -> None:
 
 def test_a_job_of_the_process_backend_survives_a_restart(host: Box) -> None:
     host.shipped("process")
-    digest = host.sh("sha256sum /root/tb_echo-*.whl").split()[0]
+    digest = host.sh("sha256sum /opt/trainbox/wheels/tb_echo-*.whl").split()[0]
     host.write("/etc/trainbox/bare.lock", f"tb-echo==1.0.0 --hash=sha256:{digest}\n")
-    host.sh("mkdir -p /opt/wheels && cp /root/tb_echo-*.whl /opt/wheels/")
     host.drop_in(
         "plugin",
         "[Service]\nEnvironment=TRAINBOX_PLUGINS_FILE=/etc/trainbox/plugins.toml"
-        " TRAINBOX_WHEELHOUSE=/opt/wheels\n",
+        " TRAINBOX_WHEELHOUSE=/opt/trainbox/wheels\n",
     )
     host.sh(
         "cp /opt/trainbox/share/trainbox/plugins.toml /etc/trainbox/plugins.toml"
