@@ -99,6 +99,22 @@ def _apart(work: Coroutine[Any, Any, Any]) -> Any:
     return outcome["value"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the chains that need a whole daemon or a whole environment, one after another."""
     items.sort(key=lambda item: not {"e2e", "third_party"} & set(item.path.parts))
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            _name_its_group(item)
+
+
+def _name_its_group(item: pytest.Item) -> None:
+    """Put a test's group into its id, by which xdist keeps a group on one process.
+
+    pytest-xdist 3.8 writes the id where pytest 9.2 does not look any more: without this, groups are
+    torn apart and every process makes its own daemons.
+    """
+    groups = sorted({str(mark.args[0]) for mark in item.iter_markers("xdist_group")})
+    suffix = f"@{'_'.join(groups)}"
+    if groups and hasattr(item, "_id") and not item.nodeid.endswith(suffix):
+        item._id = type(item._id).parse(f"{item.nodeid}{suffix}")
