@@ -18,9 +18,8 @@ def run_job(api, **fake):
 
 
 def test_a_job_is_told_from_the_queue_to_its_end_and_the_real_library_verifies(api, receiver):
-    hook = api.hook(receiver.url)
+    hook = api.hook(receiver.url, "job.queued", "job.running", "job.succeeded")
     job = run_job(api, **JOB)
-    heard = receiver.wait(lambda all_: {one.event for one in all_} >= {"job.succeeded"})
     heard = receiver.wait(lambda all_: len(all_) >= 3)
     assert {one.event for one in heard} >= {"job.queued", "job.running", "job.succeeded"}
     verifier = Webhook(hook["secret"])
@@ -150,6 +149,17 @@ def test_a_slow_receiver_keeps_no_other_waiting(api, receivers):
     assert len(slow.heard) == 4
     slow.silent.clear()
     assert all(one["state"] == "delivered" for one in api.settled(stuck["id"], 12))
+
+
+def test_models_and_datasets_are_told(api, receiver):
+    hook = api.hook(receiver.url, "model.created", "dataset.created")
+    model = api.call("GET", f"/v1/models/{run_job(api, **JOB)['model_id']}")
+    data = api.upload(b"a,b\n1,2\n3,4\n5,6\n", name="told")
+    heard = receiver.wait(lambda all_: len(all_) == 2)
+    told = {one.event: json.loads(one.body)["data"] for one in heard}
+    assert told["model.created"]["id"] == model["id"]
+    assert told["dataset.created"]["id"] == data["id"]
+    assert all(one["state"] == "delivered" for one in api.settled(hook["id"], 2))
 
 
 # --- a daemon that is killed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,13 +11,16 @@ import pytest
 from trainbox.clock import now
 from trainbox.ids import new_id
 from trainbox.store import Store, outbox
-from trainbox.store.records import NewJob
+from trainbox.store.records import NewArtifact, NewJob, NewModel
 from trainbox.store.webhook_rows import After
 from trainbox_sdk.errors import Conflict
-from trainbox_sdk.jobs import JobSpec, Resources
+from trainbox_sdk.calls.jobs import JobFilter
+from trainbox_sdk.jobs import JobSpec, Resources, State
 from trainbox_sdk.tasks import StepPlan
+from trainbox_sdk.models import AliasMove
 from trainbox_sdk.webhooks import NewWebhook, Try, WebhookState
 
+S = State
 STEP = StepPlan("train", "a:b", ("a",), "e")
 
 
@@ -72,6 +76,25 @@ async def test_nothing_is_written_where_nobody_listens(store):
     later = await hook(store)
     assert (await store.webhooks.deliveries(later.id)).items == ()
     assert await store.webhooks.next_due() is None
+
+
+async def test_a_promotion_is_told(store):
+    await submit(store)
+    job = (await store.jobs.list(JobFilter(), None)).items[0]
+    step = await store.jobs.begin_attempt(job.steps[0].id, deadline_at=None)
+    for before, after in ((S.PREPARING, S.RUNNING), (S.RUNNING, S.COLLECTING)):
+        step = await store.jobs.transition(step, before, after)
+    artifact = NewArtifact(new_id("art"), "m.onnx", "model", "sha256:" + "1" * 64, 5, "a/b")
+    model = NewModel(new_id("mdl"), "churn", artifact.id, {}, {}, {})
+    await store.jobs.succeed(step, S.COLLECTING, artifacts=[artifact], model=model)
+    await hook(store, events=("model.promoted",))
+    await store.aliases.move("ann", AliasMove("churn", "champion", 1), who="bob")
+    (told,) = await due(store)
+    body = json.loads(told.body)
+    assert body["type"] == "model.promoted"
+    assert (body["data"]["about"], body["data"]["to_version"]) == ("churn@champion", 1)
+    await store.aliases.move("ann", AliasMove("churn", "champion", None), who="bob")
+    assert len(await due(store)) == 1  # taking an alias away promotes nothing
 
 
 async def test_it_is_disabled_after_days_of_failures_alone(store):

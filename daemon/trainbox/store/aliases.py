@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from sqlmodel import col, select
 
-from trainbox.store import cursors
+from trainbox.store import cursors, outbox
 from trainbox.store.reader import Reader
 from trainbox.store.tables import ModelAliasChangeRow, ModelAliasRow, ModelRow
 from trainbox.store.times import moment
@@ -192,6 +192,8 @@ def _write_down(
     note = f"{before or 'nothing'} -> {wish.version or 'nothing'}"
     about = f"{wish.name}@{wish.alias}"
     tx.audit(who, f"alias.{values['act']}", about, f"{note}: {wish.reason}".rstrip(": "))
+    if wish.version is not None:
+        outbox.tell(tx, "model.promoted", owner, {**values, "about": about})
     return AliasChange(seq=seq, **values, at=moment(tx.now))
 
 

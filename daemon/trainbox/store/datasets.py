@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement
 from sqlmodel import col, select
 
-from trainbox.store import codec
+from trainbox.store import codec, outbox
 from trainbox.store.dataset_pages import dataset_page
 from trainbox.store.reader import Reader
 from trainbox.store.tables import (
@@ -211,6 +211,8 @@ def _insert(tx: Transaction, new: Filing, audit: str) -> DatasetView:
     if new.profile is not None:
         tx.insert(DatasetProfileRow, {"dataset_id": view.id, "profile": new.profile})
     tx.audit(view.owner, "dataset.create", view.id, audit)
+    told = {name: getattr(view, name) for name in ("id", "name", "version", "digest", "rows")}
+    outbox.tell(tx, "dataset.created", view.owner, told)
     return view
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainbox.store import codec
+from trainbox.store import codec, outbox
 from trainbox.store.moves import move
 from trainbox.store.records import NewArtifact, NewModel, Outcome, StepRecord, Succeeded
 from trainbox.store.tables import ArtifactRow, ModelRow
@@ -83,6 +83,8 @@ def _insert_model(
     tx.insert(ModelRow, {**shared, **documents, **fresh})
     tx.audit(step.owner, "model.create", new.id, f"{new.name}:{version} by {step.job_id}")
     tx.event(step.job_id, "model", {"model_id": new.id, "name": new.name, "version": version})
+    told = {name: shared[name] for name in ("id", "name", "version", "job_id", "task", "digest")}
+    outbox.tell(tx, "model.created", step.owner, {**told, "metrics": new.metrics})
     row = tx.one("SELECT metrics FROM jobs WHERE id = ?", (step.job_id,))
     assert row is not None
     tx.execute(
