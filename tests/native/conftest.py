@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -67,8 +68,11 @@ def dataset(api):
 
 @pytest.fixture
 def job(api, dataset):
+    count = itertools.count(1)
+
     async def make(**fields):
-        data = await dataset()
+        # The same bytes under one name would be one dataset for all jobs.
+        data = await dataset(name=f"of job {next(count)}")
         body = {"task": "binclass", "dataset_id": data["id"], "params": {"target": "target"}}
         reply = await api.http.post("/v1/jobs", json=body | fields)
         assert reply.status == 202, await reply.text()

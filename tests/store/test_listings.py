@@ -15,6 +15,7 @@ from trainbox.store.views import (
 from trainbox_sdk.engine import JobFilter
 from trainbox_sdk.errors import NotFound, ValidationFailed
 from trainbox_sdk.jobs import State
+from trainbox_sdk.models import AliasMove
 
 S = State
 
