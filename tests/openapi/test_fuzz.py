@@ -1,6 +1,7 @@
 """schemathesis over the whole surface of a running daemon: what the document says is what happens.
 
-Every check is on (but one for reads of what is in the trash, see semantics.py): no server error, no status, header, content type or schema that is not declared,
+Every check is on, but one for reads of what is in the trash (see semantics.py): no server error, no
+status, header, content type or schema that is not declared,
 nothing wrong accepted, nothing right refused, 405 with Allow, no way around the token. Seeds are
 fixed; ``TRAINBOX_FUZZ_EXAMPLES`` (5 each by default) and ``TRAINBOX_FUZZ_SEED`` make a longer run.
 """
