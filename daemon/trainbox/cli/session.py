@@ -25,6 +25,7 @@ class Session:
     url: str | None = None
     token: str | None = None
     json: bool = False
+    output: str = ""
     _client: Client | None = field(default=None, init=False, repr=False)
 
     @property
