@@ -97,7 +97,7 @@ class Gate:
         )
         request = self._vouch(request, passage.peer)
         route = passage.route
-        if route is None or route.operation is None or route.operation.scope is None:
+        if route is None or (route.operation is not None and route.operation.scope is None):
             return await self._read(request, passage)  # asked by machines that must get an answer
         if self._in_flight >= config.max_in_flight:
             raise _no_room(f"the daemon is answering {self._in_flight} requests")
