@@ -27,9 +27,9 @@ from trainbox.store.reader import Reader
 from trainbox.store.statistics import StatisticsStore
 from trainbox.store.times import now_micros
 from trainbox.store.tokens import TokenStore
-from trainbox.store.webhooks import WebhookStore
 from trainbox.store.trash import TrashStore
 from trainbox.store.uploads import UploadStore
+from trainbox.store.webhooks import WebhookStore
 from trainbox.store.writer import Listener, Writer
 from trainbox_sdk.jobs import JobEvent
 

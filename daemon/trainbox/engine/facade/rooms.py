@@ -21,8 +21,8 @@ from trainbox.engine.sandboxes import SandboxFiles
 from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.supervisor import Supervisor
 from trainbox.engine.tokens import TokenRoom
-from trainbox.engine.webhooks import Webhooks
 from trainbox.engine.trash import Trash
+from trainbox.engine.webhooks import Webhooks
 from trainbox.ingest import Ingest
 from trainbox.registry import Registry
 from trainbox.store import Store
