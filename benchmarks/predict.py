@@ -153,7 +153,7 @@ def load(ask: Ask, seconds: float, folder: Path) -> Seen:
         raise SystemExit(f"{ask.server} {ask.kind}: {done}")
     answered = int(re.search(r"(\d+) requests in", done)[1])  # type: ignore[index]
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1])  # type: ignore[index]
-    p50, p99 = (milliseconds(re.search(rf"{p}%\s+(\S+)", done)[1]) for p in (50, 99))  # type: ignore[index]
+    p50, p99 = (milliseconds(re.search(rf"^\s+{p}%\s+(\S+)", done, re.MULTILINE)[1]) for p in (50, 99))  # type: ignore[index]
     del took
     return Seen(rate, answered / max(spent, 1 / TICKS), p50, p99)
 

@@ -49,7 +49,7 @@ def read_request(model: str, body: bytes, header: str | None) -> tuple[InferRequ
         ValidationFailed: says what is wrong and where.
     """
     end = _json_length(header, len(body))
-    asked, sizes = _read_head(body[:end] if end < len(body) else body)
+    asked, sizes = _parse_head(body) if header is None else _read_head(body[:end])
     rest = memoryview(body)[end:]
     place, inputs = 0, []
     for given, size in zip(asked.inputs, sizes, strict=True):
@@ -75,8 +75,8 @@ Head = tuple[wire.InferIn, Sequence[int | None]]
 def _read_head(text: bytes) -> Head:
     """Return the JSON of a request, and how long each input's binary tensor is.
 
-    A client that sends tensors apart sends the same JSON again and again, so short ones are
-    remembered; nobody may change what is returned.
+    A client that sends its tensors behind the JSON sends the same JSON again and again, so short
+    ones are remembered; nobody may change what is returned.
     """
     return _remembered_head(text) if len(text) <= REMEMBERED_BYTES else _parse_head(text)
 
@@ -86,7 +86,7 @@ def _parse_head(text: bytes) -> Head:
     return asked, [_binary_size(given) for given in asked.inputs]
 
 
-_remembered_head = lru_cache(maxsize=512)(_parse_head)
+_remembered_head = lru_cache(maxsize=128)(_parse_head)
 
 
 def parse(model: type[M], text: bytes) -> M:

@@ -16,9 +16,9 @@ def prediction(result: Prediction) -> wire.PredictionOut:
 
 def rows(body: wire.PredictIn) -> Sequence[Mapping[str, Any]]:
     """Return the rows of a body, whichever way it brings them."""
-    if body.rows is not None:
+    if body.rows:
         return body.rows
-    columns = body.columns or {}
+    columns = body.columns
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

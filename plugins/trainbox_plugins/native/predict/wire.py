@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import TypedDict  # pydantic reads the one of typing from Python 3.12 on
 
 from trainbox_plugins.native.wire import Body, Cell, Query
@@ -14,16 +14,22 @@ from trainbox_plugins.native.wire import Body, Cell, Query
 class PredictIn(Body):
     """``POST /v1/models/{ref}/predict``: rows, or columns of equal length."""
 
-    rows: Annotated[list[dict[str, Cell]], Field(min_length=1)] | None = None
-    columns: Annotated[dict[str, list[Cell]], Field(min_length=1)] | None = None
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["rows"]}, {"required": ["columns"]}]}
+    )
+
+    rows: Annotated[list[dict[str, Cell]], Field(min_length=1, default_factory=list)]
+    columns: Annotated[
+        dict[str, Annotated[list[Cell], Field(min_length=1)]],
+        Field(min_length=1, default_factory=dict),
+    ]
 
     @model_validator(mode="after")
     def _one_of_both(self) -> PredictIn:
-        if (self.rows is None) == (self.columns is None):
+        if bool(self.rows) == bool(self.columns):
             raise ValueError("send either rows or columns")
-        lengths = {len(column) for column in (self.columns or {"": [0]}).values()}
-        if len(lengths) > 1 or 0 in lengths:
-            raise ValueError("columns must be of equal length, with at least one value")
+        if len({len(column) for column in self.columns.values()}) > 1:
+            raise ValueError("columns must be of equal length")
         return self
 
 
