@@ -7,22 +7,19 @@ bytes did arrive; it waits a little for the data to be read and then names the d
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from email.utils import format_datetime
 from functools import wraps
-from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from aiohttp import hdrs, web
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from trainbox_plugins.native import errors
 from trainbox_plugins.native.config import Config
 from trainbox_plugins.native.datasets import translate, wire
-from trainbox_plugins.native.datasets.formats import MEDIA_TYPES, format_of, unknown_format
 from trainbox_plugins.native.datasets.intake import csv_reply
+from trainbox_plugins.native.datasets.tus_headers import number, spec_of
 from trainbox_plugins.native.datasets.uploads import raw_body
 from trainbox_plugins.native.errors import UnknownTusVersion, UnsupportedMedia
 from trainbox_plugins.native.replies import json_reply
@@ -30,16 +27,15 @@ from trainbox_plugins.native.requests import query
 from trainbox_plugins.native.table import Endpoint, KnownHandler, gives
 from trainbox_plugins.native.wire import INT64, NoQuery
 from trainbox_sdk.engine import Engine, Principal
-from trainbox_sdk.errors import FieldError, TrainboxError, ValidationFailed
+from trainbox_sdk.errors import TrainboxError
 from trainbox_sdk.operations import Content, Header, Operation, Reply
 from trainbox_sdk.spreadsheets import faults_csv
-from trainbox_sdk.uploads import NewDataset, UploadView
+from trainbox_sdk.uploads import UploadView
 
 TAG = "uploads"
 VERSION = "1.0.0"
 EXTENSIONS = "creation,termination,expiration"
 OFFSET_MEDIA = "application/offset+octet-stream"
-MAX_METADATA = 8000
 Size = Annotated[int, Field(ge=0, le=INT64)]
 
 RESUMABLE = {"Tus-Resumable": VERSION}
@@ -239,10 +235,10 @@ class ResumableUploads:
     async def create(self, request: web.Request, who: Principal) -> web.StreamResponse:
         """``POST /v1/uploads``."""
         query(request, NoQuery)
-        size = _number(request, "Upload-Length")
+        size = number(request, "Upload-Length")
         header = request.headers.get("Upload-Metadata", "")
         upload = await self._engine.create_upload(
-            who, _spec(_metadata(header)), size=size, metadata_header=header
+            who, spec_of(header), size=size, metadata_header=header
         )
         headers = {"Location": f"/v1/uploads/{upload.id}", **_expiry(upload)}
         return web.Response(status=201, headers=headers)
@@ -263,7 +259,7 @@ class ResumableUploads:
             raise UnsupportedMedia(
                 f"This route reads {OFFSET_MEDIA}.", hint=f"Send 'Content-Type: {OFFSET_MEDIA}'."
             )
-        offset = _number(request, "Upload-Offset")
+        offset = number(request, "Upload-Offset")
         body = raw_body(request, self._config.upload_idle_s)
         upload = await self._engine.append_upload(who, request.match_info["id"], offset, body)
         return web.Response(status=204, headers=_standing(upload))
@@ -310,57 +306,6 @@ def _tus(handler: KnownHandler) -> KnownHandler:
         return response
 
     return call
-
-
-def _number(request: web.Request, name: str) -> int:
-    given = request.headers.get(name, "")
-    if given.isascii() and given.isdigit() and len(given) <= len(str(INT64)):
-        found = int(given)
-        if found <= INT64:
-            return found
-    problem = FieldError(("header", name), "must be a number of bytes", "send it in digits")
-    raise ValidationFailed(f"The header {name} must be a number of bytes.", errors=[problem])
-
-
-def _metadata(header: str) -> Mapping[str, str]:
-    """Return ``Upload-Metadata`` as tus has it: pairs of a key and base64, with commas."""
-    if len(header) > MAX_METADATA:
-        raise _bad_metadata(f"is over {MAX_METADATA} characters")
-    found: dict[str, str] = {}
-    for pair in filter(None, (each.strip() for each in header.split(","))):
-        key, _, value = pair.partition(" ")
-        try:
-            found[key] = base64.b64decode(value.strip(), validate=True).decode()
-        except (binascii.Error, ValueError):
-            raise _bad_metadata(f"{key[:40]!r} is not base64 of UTF-8") from None
-    return found
-
-
-def _spec(said: Mapping[str, str]) -> NewDataset:
-    filename = PurePosixPath(said.get("filename", "").replace("\\", "/")).name
-    format_ = said.get("format") or MEDIA_TYPES.get(said.get("filetype", "").lower())
-    known = format_ or format_of(filename)
-    if not known:
-        raise unknown_format(("header", "Upload-Metadata"), "Upload-Metadata")
-    asked = {name: said[name] for name in ("description", "types", "labels") if said.get(name)}
-    try:
-        options = wire.UploadQuery.model_validate(asked)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise _bad_metadata(f"{first['loc'][0]!r}: {first['msg'].lower()}") from None
-    return NewDataset(
-        name=said.get("name") or filename or "dataset",
-        format=known,
-        filename=filename,
-        description=options.description,
-        types=options.types or {},
-        labels=options.labels or {},
-    )
-
-
-def _bad_metadata(why: str) -> ValidationFailed:
-    problem = FieldError(("header", "Upload-Metadata"), why)
-    return ValidationFailed(f"Upload-Metadata {why}.", errors=[problem])
 
 
 def _expiry(upload: UploadView) -> dict[str, str]:
