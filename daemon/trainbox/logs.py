@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "[hidden]"
@@ -30,8 +31,11 @@ _SECRET_TEXT = re.compile(
     r"|(?P<hook>\bwhsec_)[A-Za-z0-9+/=_-]+"
     r"|(?P<bearer>\b[Bb]earer\s+)(?!tb_)[A-Za-z0-9._~+/=-]{8,}"
 )
+_SECRET_STARTS = ("tb_", "whsec_", "earer")
 # sd-daemon(3): what syslog calls the levels.
 _PRIORITIES = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
+
+_ENCODER = json.JSONEncoder(default=str)
 
 _bound: ContextVar[Mapping[str, str] | None] = ContextVar("log_fields", default=None)
 
@@ -70,7 +74,7 @@ class JsonFormatter(logging.Formatter):
         fields |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
         if record.exc_info:
             fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        line = without_secrets(json.dumps(_hide(fields), default=str))
+        line = without_secrets(_ENCODER.encode(_hide(fields)))
         if self._priorities:
             return f"<{_PRIORITIES.get(record.levelname, 6)}>{line}"
         return line
@@ -78,6 +82,8 @@ class JsonFormatter(logging.Formatter):
 
 def without_secrets(text: str) -> str:
     """Return a text with everything that looks like a credential cut."""
+    if not any(start in text for start in _SECRET_STARTS):
+        return text
 
     def cut(match: re.Match[str]) -> str:
         return (match["ours"] or match["hook"] or match["bearer"]) + HIDDEN
@@ -85,10 +91,15 @@ def without_secrets(text: str) -> str:
     return _SECRET_TEXT.sub(cut, text)
 
 
+@lru_cache(maxsize=1024)
+def _names_a_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
+
+
 def _hide(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            str(name): HIDDEN if inner and _SECRET_NAME.search(str(name)) else _hide(inner)
+            str(name): HIDDEN if inner and _names_a_secret(str(name)) else _hide(inner)
             for name, inner in value.items()
         }
     if isinstance(value, (list, tuple)):
