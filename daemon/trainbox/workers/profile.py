@@ -24,7 +24,7 @@ EXAMPLE_ROWS = 1000
 """Rows at the start among which examples are looked for first."""
 TOP = 10
 """Most frequent values kept."""
-TOP_COLUMNS = 500
+TOP_COLUMNS = 200
 """Columns whose most frequent values are counted."""
 MAX_TEXT = 200
 """Characters of a text kept in a profile."""

@@ -72,18 +72,9 @@ def matches(column: str, pattern: str) -> str:
     return f"regexp_full_match({column}, {literal(f'[{BLANKS}]*(?:{pattern})[{BLANKS}]*')})"
 
 
-def trimmed(column: str) -> str:
-    """Return SQL that takes the blanks off."""
-    return f"trim({column}, E' \\t\\r\\n')"
-
-
-def padded(column: str) -> str:
-    """Return SQL that says whether there are blanks around a text; cheap, unlike to take them off.
-
-    What starts with a character up to the space sorts before "!".
-    """
-    ends = " OR ".join(f"suffix({column}, chr({ord(blank)}))" for blank in BLANKS)
-    return f"({column} < '!' OR {ends})"
+_GAP = "|".join(filter(None, GAPS))
+PADDED_GAP = f"[{BLANKS}]+(?:{_GAP})?[{BLANKS}]*|(?:{_GAP})[{BLANKS}]+"
+"""A gap with blanks around it, which DuckDB's ``nullstr`` does not know."""
 
 
 INTEGER = Rule("integer", "number", "BIGINT", _INTEGER, "TRY_CAST(@ AS BIGINT)")

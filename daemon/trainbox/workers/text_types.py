@@ -12,7 +12,7 @@ from trainbox.workers import text_rules
 from trainbox.workers.ingest_request import ColumnType
 from trainbox.workers.refusal import counted, shown
 from trainbox.workers.staging import batches, literal
-from trainbox.workers.text_rules import BLANKS, GAPS, SIGNS, STRING, Expected, Rule, padded, trimmed
+from trainbox.workers.text_rules import BLANKS, SIGNS, STRING, Expected, Rule
 
 SAMPLE = 256
 """Present values from which the rules worth trying on the whole column are chosen."""
@@ -20,7 +20,10 @@ NEARLY = 0.95
 """From this share of values that follow a rule on, the others are reported."""
 SHOWN_ROWS = 5
 BATCH = 32
+GAP_BATCH = 256
 """Columns per query."""
+SAMPLE_CELLS = 100_000
+"""Of the samples of all columns together, so that a wide table is not sampled for ever."""
 
 
 class Note(NamedTuple):
@@ -93,7 +96,7 @@ def type_columns(
     typed: dict[str, TypedColumn] = {}
     misfits: list[Misfit] = []
     for batch in batches(list(staged), BATCH):
-        samples = _samples(connection, batch)
+        samples = _samples(connection, batch, _sample_rows(len(staged)))
         worth = {
             column: _declared_rules(rules[name], declared[name])
             if (name := staged[column]) in declared
@@ -134,25 +137,27 @@ def _declared_rules(allowed: Sequence[Rule], type: ColumnType) -> list[Rule]:
 def clear_padded_gaps(connection: duckdb.DuckDBPyConnection, columns: int) -> None:
     """Make NULL of texts that are gaps but for the blanks around them."""
     staged = [f"c{index}" for index in range(columns)]
-    gaps = ", ".join(map(literal, GAPS))
-    for batch in batches(staged, BATCH):
-        tests = ", ".join(
-            f"bool_or(CASE WHEN {padded(column)} THEN {trimmed(column)} IN ({gaps}) END)"
-            for column in batch
-        )
-        found = connection.execute(f"SELECT {tests} FROM raw").fetchone()  # noqa: S608
+    pattern = literal(text_rules.PADDED_GAP)
+    for batch in batches(staged, GAP_BATCH):
+        tests = {column: f"regexp_full_match({column}, {pattern})" for column in batch}
+        wanted = ", ".join(f"bool_or({test})" for test in tests.values())
+        found = connection.execute(f"SELECT {wanted} FROM raw").fetchone()  # noqa: S608
         assert found is not None
-        for column, any_padded in zip(batch, found, strict=True):
-            if any_padded:
-                connection.execute(
-                    f"UPDATE raw SET {column} = NULL WHERE {trimmed(column)} IN ({gaps})"  # noqa: S608
-                )
+        for (column, test), padded in zip(tests.items(), found, strict=True):
+            if padded:
+                connection.execute(f"UPDATE raw SET {column} = NULL WHERE {test}")  # noqa: S608
 
 
-def _samples(connection: duckdb.DuckDBPyConnection, staged: Sequence[str]) -> dict[str, list[str]]:
+def _sample_rows(columns: int) -> int:
+    return max(min(SAMPLE, SAMPLE_CELLS // columns), 32)
+
+
+def _samples(
+    connection: duckdb.DuckDBPyConnection, staged: Sequence[str], size: int
+) -> dict[str, list[str]]:
     """Return the first present values of each column."""
     wanted = ", ".join(staged)
-    rows = connection.execute(f"SELECT {wanted} FROM raw LIMIT {SAMPLE}").fetchall()  # noqa: S608
+    rows = connection.execute(f"SELECT {wanted} FROM raw LIMIT {size}").fetchall()  # noqa: S608
     samples = {}
     for column, values in zip(staged, zip(*rows, strict=True), strict=True):
         present = [value for value in values if value is not None]
