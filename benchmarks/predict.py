@@ -213,7 +213,7 @@ def key(ask: Ask) -> tuple[Any, ...]:
 
 def report(results: dict[Any, list[Seen]], about: str) -> str:
     middle = lambda k, field: statistics.median(getattr(s, field) for s in results[k])  # noqa: E731
-    lines = [about, "", "| rows | form | connections | server | requests/s | requests per CPU s | p50 ms | p99 ms | rate ÷ bare | per CPU ÷ inline |", "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [about, "", "| rows | form | connections | server | requests/s | requests per CPU s | p50 ms | p99 ms | rate ÷ bare | per CPU ÷ bare | per CPU ÷ inline |", "|---|---|---|---|---|---|---|---|---|---|---|"]
     for size in SIZES:
         bare_key = ("bare onnxruntime", "arrays", size, 1)
         for kind in ("JSON", "binary"):
@@ -223,11 +223,11 @@ def report(results: dict[Any, list[Seen]], about: str) -> str:
                     ratio = middle(k, "per_core") / middle(("inline", kind, size, connections), "per_core")
                     lines.append(
                         f"| {size} | {kind} | {connections} | {server} | {middle(k, 'rate'):.0f} | {middle(k, 'per_core'):.0f} "
-                        f"| {middle(k, 'p50_ms'):.2f} | {middle(k, 'p99_ms'):.2f} | {middle(k, 'rate') / middle(bare_key, 'rate'):.2f} | {ratio:.2f} |"
+                        f"| {middle(k, 'p50_ms'):.2f} | {middle(k, 'p99_ms'):.2f} | {middle(k, 'rate') / middle(bare_key, 'rate'):.2f} | {middle(k, 'per_core') / middle(bare_key, 'per_core'):.2f} | {ratio:.2f} |"
                     )
         lines.append(
             f"| {size} | arrays | 1 | bare onnxruntime | {middle(bare_key, 'rate'):.0f} | {middle(bare_key, 'per_core'):.0f} "
-            f"| {middle(bare_key, 'p50_ms'):.2f} | {middle(bare_key, 'p99_ms'):.2f} | 1.00 | |"
+            f"| {middle(bare_key, 'p50_ms'):.2f} | {middle(bare_key, 'p99_ms'):.2f} | 1.00 | 1.00 | |"
         )
     return "\n".join(lines)
 

@@ -1,5 +1,6 @@
 """The fake engine's part of :mod:`trainbox_sdk.calls`: predict."""
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from trainbox_sdk.engine import (
     Principal,
 )
 from trainbox_sdk.errors import (
+    FieldError,
     Unavailable,
     ValidationFailed,
 )
@@ -45,6 +47,13 @@ class FakePredictCalls(FakeModelCalls):
             rows_in = [{k: v for k, v in row.items() if k in names} for row in rows_in]
         errors = [
             error for at, row in enumerate(rows_in) for error in fake_data.compare(at, row, names)
+        ]
+        errors += [
+            FieldError(("rows", at, name), "must be a number, a string, a boolean or null")
+            for at, row in enumerate(rows_in)
+            for name, cell in row.items()
+            if not isinstance(cell, str | int | float | None)
+            or (isinstance(cell, float) and not math.isfinite(cell))
         ]
         if errors:
             raise ValidationFailed("the rows do not fit the model", errors=errors)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SkipValidation, model_validator
 from typing_extensions import TypedDict  # pydantic reads the one of typing from Python 3.12 on
 
 from trainbox_plugins.native.wire import Body, Cell, Query
+
+LooseCell = Annotated[Cell, SkipValidation]
+"""A cell as documented; the engine checks it against the model's signature, by row and column."""
 
 
 class PredictIn(Body):
@@ -18,9 +21,9 @@ class PredictIn(Body):
         json_schema_extra={"oneOf": [{"required": ["rows"]}, {"required": ["columns"]}]}
     )
 
-    rows: Annotated[list[dict[str, Cell]], Field(min_length=1, default_factory=list)]
+    rows: Annotated[list[dict[str, LooseCell]], Field(min_length=1, default_factory=list)]
     columns: Annotated[
-        dict[str, Annotated[list[Cell], Field(min_length=1)]],
+        dict[str, Annotated[list[LooseCell], Field(min_length=1)]],
         Field(min_length=1, default_factory=dict),
     ]
 
