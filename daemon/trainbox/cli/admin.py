@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainbox.cli.consent import dry_run_option, yes_option
 from trainbox.cli.exits import CliError, Exit
 from trainbox.cli.images import progress, run_async
 from trainbox.cli.render import human_bytes, print_facts, print_json, safe, talk
 from trainbox.cli.session import Noun, Session, load_settings, pass_session
+from trainbox.cli.trash import DAY_S, free
 
 if TYPE_CHECKING:
     from trainbox.doctor import Finding
@@ -93,35 +95,15 @@ def restore(session: Session, backup_dir: Path, check_only: bool, replace: bool)
 
 
 @command.command("gc")
-@click.option("--older-than", type=click.FloatRange(0), default=0.0, help="Days in the trash.")
-@click.option("--dry-run", is_flag=True, help="Say what would go; delete nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--older-than", type=click.FloatRange(0), default=0.0, metavar="DAYS", help="In the trash."
+)
+@dry_run_option
+@yes_option
 @pass_session
 def gc(session: Session, older_than: float, dry_run: bool, yes: bool) -> None:
     """Delete what is in the trash and files that nothing refers to; says how much that frees."""
-    path = "/v1/trash/purge"
-    wanted = {"older_than_s": older_than * 86400.0, "dry_run": True}
-    plan: Mapping[str, Any] = session.client.post(path, wanted)
-    if not dry_run:
-        question = f"Free {human_bytes(plan['freed_bytes'])} for good?"
-        if not (yes or session.json or click.confirm(question, err=True)):
-            raise CliError("Nothing was deleted.", Exit.INTERRUPTED)
-        plan = session.client.post(path, {**wanted, "dry_run": False})
-    if session.json:
-        print_json(plan)
-    else:
-        _print_purge(plan)
-
-
-def _print_purge(plan: Mapping[str, Any]) -> None:
-    would = "would go" if plan["dry_run"] else "gone"
-    for one in plan["purged"]:
-        click.echo(f"{would}  {one['kind']} {safe(one['name'])}:{one['version']} {one['id']}")
-    for one in plan["kept"]:
-        click.echo(
-            f"kept  {one['kind']} {safe(one['name'])}:{one['version']} {safe(one['reason'])}"
-        )
-    click.echo(f"{human_bytes(plan['freed_bytes'])} in {len(plan['files'])} files {would}")
+    free(session, older_than * DAY_S, dry_run=dry_run, yes=yes)
 
 
 async def _examine(session: Session, settings: Settings) -> list[Finding]:

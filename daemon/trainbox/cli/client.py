@@ -31,7 +31,7 @@ class Client:
     """One daemon and one token.
 
     Args:
-        url: base URL without a trailing slash.
+        url: base URL without a trailing slash, or ``unix:///path`` of a socket.
         token: bearer token; empty for routes that ask for none.
         reconnect_for_s: how long a lost event stream is tried again.
     """
@@ -40,17 +40,23 @@ class Client:
         self.url = url
         self._reconnect_for_s = reconnect_for_s
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise CliError(f"{url!r} is not a URL of a daemon.", Exit.USAGE)
+        unix = parts.path if parts.scheme == "unix" and not parts.netloc else ""
+        if not unix and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise CliError(
+                f"{url!r} is not a URL of a daemon.",
+                Exit.USAGE,
+                next_step="Write http://HOST:PORT, https://HOST or unix:///PATH/TO/SOCKET.",
+            )
         self._http = httpx2.Client(
-            base_url=url,
+            base_url="http://localhost" if unix else url,
+            transport=httpx2.HTTPTransport(uds=unix) if unix else None,
             headers={
                 "User-Agent": f"trainbox/{__version__}",
                 **({"Authorization": f"Bearer {token}"} if token else {}),
             },
             timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
             # A proxy from the environment must not see this machine talk to itself.
-            trust_env=parts.hostname not in LOOPBACK,
+            trust_env=not unix and parts.hostname not in LOOPBACK,
         )
 
     def close(self) -> None:
@@ -74,6 +80,30 @@ class Client:
     def put(self, path: str, body: object) -> Any:
         """PUT a JSON document."""
         return self._send("PUT", path, json=body)
+
+    def patch(self, path: str, body: object) -> Any:
+        """PATCH with a JSON document."""
+        return self._send("PATCH", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        """DELETE; returns the JSON document of the answer, None where there is none."""
+        return self._send("DELETE", path)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Send anything and return the whole answer; a refusal is raised.
+
+        Args:
+            method: of HTTP.
+            path: from the root.
+            options: of ``httpx2.Client.request``.
+
+        Raises:
+            CliError: the daemon refused or does not answer.
+        """
+        with self._errors(path):
+            response = self._http.request(method, path, **options)
+        _raise_problem(response)
+        return response
 
     def upload(
         self, name: str, format_: str, data: Iterable[bytes], size: int | None = None
@@ -162,10 +192,8 @@ class Client:
                     yield json.loads(event.data)
 
     def _send(self, method: str, path: str, **options: Any) -> Any:
-        with self._errors(path):
-            response = self._http.request(method, path, **options)
-        _raise_problem(response)
-        return response.json()
+        response = self.request(method, path, **options)
+        return response.json() if response.content else None
 
     @contextlib.contextmanager
     def _errors(self, path: str) -> Iterator[None]:

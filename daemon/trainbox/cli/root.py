@@ -27,6 +27,7 @@ class LazyGroup(click.Group):
         "tasks": ("tasks", "What can be trained, and its parameters."),
         "images": ("images", "Build the environments that training runs in."),
         "plugins": ("plugins", "What the daemon has loaded."),
+        "trash": ("trash", "What was thrown away: look, and free its bytes."),
         "admin": ("admin", "Look after a daemon: doctor, backup, restore, gc."),
     }
 
@@ -57,10 +58,13 @@ class LazyGroup(click.Group):
 @click.option("--url", metavar="URL", help="The daemon; else TRAINBOX_URL, else this host's.")
 @click.option("--token", metavar="TOKEN", help="Else TRAINBOX_TOKEN, else the state dir's file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, errors on stderr.")
+@click.option("--no-input", is_flag=True, help="Never ask; refuse where an answer is needed.")
 @click.pass_context
-def cli(ctx: click.Context, url: str | None, token: str | None, as_json: bool) -> None:
+def cli(
+    ctx: click.Context, url: str | None, token: str | None, as_json: bool, no_input: bool
+) -> None:
     """On-prem training: data in, sandboxed training, one ONNX out, predictions back."""
-    ctx.obj = Session(url=url, token=token, json=as_json)
+    ctx.obj = Session(url=url, token=token, json=as_json, no_input=no_input)
 
 
 def main(args: list[str] | None = None) -> Any:

@@ -26,6 +26,7 @@ class Session:
     token: str | None = None
     json: bool = False
     output: str = ""
+    no_input: bool = False
     _client: Client | None = field(default=None, init=False, repr=False)
 
     @property
@@ -117,6 +118,14 @@ class Verb(click.Command):
                 expose_value=False,
                 callback=_remember("json"),
                 help="Print JSON on stdout.",
+            ),
+            click.Option(
+                ["--no-input"],
+                is_flag=True,
+                expose_value=False,
+                callback=_remember("no_input"),
+                help="Never ask; refuse where an answer is needed.",
+                hidden=True,
             ),
             click.Option(["--url"], expose_value=False, callback=_remember("url"), hidden=True),
             click.Option(["--token"], expose_value=False, callback=_remember("token"), hidden=True),
