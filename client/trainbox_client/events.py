@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 
-from trainbox_client.errors import Unreachable
-from trainbox_client.transport import ANSWER_S, CONNECT_S, NEXT_STREAM_S
+from trainbox_client.documents import quoted
+from trainbox_client.errors import Unreachable, WaitTimeout
+from trainbox_client.transport import (
+    ANSWER_S,
+    CONNECT_S,
+    NEXT_STREAM_S,
+    Request,
+    Steps,
+    Transport,
+    lost_connections,
+    raise_refusal,
+)
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 RECONNECT_FOR_S = 120.0
@@ -68,3 +79,81 @@ class Position:
     def late(self) -> bool:
         """Whether the reader's patience has ended."""
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+class JobEvents:
+    """What happens to one job, as it happens; ends with the job."""
+
+    def __init__(self, transport: Transport, job_id: str, position: Position) -> None:
+        self._transport = transport
+        self._job_id = job_id
+        self._position = position
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        position = self._position
+        while True:
+            try:
+                yield from self._once()
+                if self._transport.run(self._ended()):
+                    return
+            except Unreachable as error:
+                self._be_patient(error)
+            self._be_patient(None)
+            time.sleep(PAUSE_S if position.lost_at else 0.05)
+
+    async def __aiter__(self) -> AsyncIterator[Mapping[str, Any]]:
+        while True:
+            try:
+                async for event in self._once_async():
+                    yield event
+                if await self._transport.run_async(self._ended()):
+                    return
+            except Unreachable as error:
+                self._be_patient(error)
+            self._be_patient(None)
+            await asyncio.sleep(PAUSE_S if self._position.lost_at else 0.05)
+
+    def _once(self) -> Iterator[Mapping[str, Any]]:
+        with (
+            lost_connections(self._transport.daemon.url),
+            self._transport.blocking.stream("GET", self._path, **self._options()) as response,
+        ):
+            if response.is_error:
+                response.read()
+            raise_refusal(response)
+            if response.status_code != httpx2.codes.NO_CONTENT:
+                for event in httpx2.EventSource(response):
+                    if (fact := self._position.take(event)) is not None:
+                        yield fact
+                    self._be_patient(None)
+
+    async def _once_async(self) -> AsyncIterator[Mapping[str, Any]]:
+        with lost_connections(self._transport.daemon.url):
+            async with self._transport.awaiting.stream(
+                "GET", self._path, **self._options()
+            ) as response:
+                if response.is_error:
+                    await response.aread()
+                raise_refusal(response)
+                if response.status_code != httpx2.codes.NO_CONTENT:
+                    async for event in httpx2.EventSource(response):
+                        if (fact := self._position.take(event)) is not None:
+                            yield fact
+                        self._be_patient(None)
+
+    @property
+    def _path(self) -> str:
+        return f"/v1/jobs/{quoted(self._job_id)}/events"
+
+    def _options(self) -> dict[str, Any]:
+        return {"headers": self._position.headers(), "timeout": self._position.timeout()}
+
+    def _ended(self) -> Steps[bool]:
+        response = yield Request("GET", f"/v1/jobs/{quoted(self._job_id)}")
+        return response.json()["state"] in FINAL
+
+    def _be_patient(self, error: Unreachable | None) -> None:
+        if self._position.late:
+            raise WaitTimeout(f"job {self._job_id} has not ended in the time given; it goes on")
+        if error is not None:
+            self._position.lost(error)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-import httpx2
-
 from trainbox_client.documents import Document, Page, quoted
-from trainbox_client.errors import ENDINGS, JobEnded, TrainboxError, Unreachable, WaitTimeout
-from trainbox_client.events import FINAL, PAUSE_S, Position
+from trainbox_client.errors import ENDINGS, JobEnded, TrainboxError
+from trainbox_client.events import FINAL, JobEvents, Position
 from trainbox_client.models import AsyncModel, Model
 from trainbox_client.progress import Wanted, showing
 from trainbox_client.transport import (
@@ -22,8 +19,6 @@ from trainbox_client.transport import (
     Transport,
     awaiting,
     blocking,
-    lost_connections,
-    raise_refusal,
 )
 
 LOG_TAIL_LINES = 20
@@ -173,84 +168,6 @@ class BaseJob(Document, Generic[M]):
         return [
             {"at": event["at"], **event["data"]} for event in events if event["kind"] == "metric"
         ]
-
-
-class JobEvents:
-    """What happens to one job, as it happens; ends with the job."""
-
-    def __init__(self, transport: Transport, job_id: str, position: Position) -> None:
-        self._transport = transport
-        self._job_id = job_id
-        self._position = position
-
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        position = self._position
-        while True:
-            try:
-                yield from self._once()
-                if self._transport.run(self._ended()):
-                    return
-            except Unreachable as error:
-                self._be_patient(error)
-            self._be_patient(None)
-            time.sleep(PAUSE_S if position.lost_at else 0.05)
-
-    async def __aiter__(self) -> AsyncIterator[Mapping[str, Any]]:
-        while True:
-            try:
-                async for event in self._once_async():
-                    yield event
-                if await self._transport.run_async(self._ended()):
-                    return
-            except Unreachable as error:
-                self._be_patient(error)
-            self._be_patient(None)
-            await asyncio.sleep(PAUSE_S if self._position.lost_at else 0.05)
-
-    def _once(self) -> Iterator[Mapping[str, Any]]:
-        with (
-            lost_connections(self._transport.daemon.url),
-            self._transport.blocking.stream("GET", self._path, **self._options()) as response,
-        ):
-            if response.is_error:
-                response.read()
-            raise_refusal(response)
-            if response.status_code != httpx2.codes.NO_CONTENT:
-                for event in httpx2.EventSource(response):
-                    if (fact := self._position.take(event)) is not None:
-                        yield fact
-                    self._be_patient(None)
-
-    async def _once_async(self) -> AsyncIterator[Mapping[str, Any]]:
-        with lost_connections(self._transport.daemon.url):
-            async with self._transport.awaiting.stream(
-                "GET", self._path, **self._options()
-            ) as response:
-                if response.is_error:
-                    await response.aread()
-                raise_refusal(response)
-                if response.status_code != httpx2.codes.NO_CONTENT:
-                    async for event in httpx2.EventSource(response):
-                        if (fact := self._position.take(event)) is not None:
-                            yield fact
-                        self._be_patient(None)
-
-    @property
-    def _path(self) -> str:
-        return f"/v1/jobs/{quoted(self._job_id)}/events"
-
-    def _options(self) -> dict[str, Any]:
-        return {"headers": self._position.headers(), "timeout": self._position.timeout()}
-
-    def _ended(self) -> Steps[bool]:
-        response = yield Request("GET", f"/v1/jobs/{quoted(self._job_id)}")
-        return response.json()["state"] in FINAL
-
-    def _be_patient(self, error: Unreachable | None) -> None:
-        if self._position.late:
-            raise WaitTimeout(f"job {self._job_id} has not ended in the time given; it goes on")
-        if error is not None:
-            self._position.lost(error)
 
 
 class Job(BaseJob[Model]):

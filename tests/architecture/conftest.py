@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("daemon", "plugins", "sandbox")
+SOURCES = ("client", "daemon", "plugins", "sandbox")
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def test_source_folders_are_no_packages() -> None:
     """Their names would clash with other distributions, such as python-daemon's ``daemon``."""
     assert not [name for name in SOURCES if (ROOT / name / "__init__.py").exists()]
     present = {path.name for name in SOURCES for path in (ROOT / name).iterdir() if path.is_dir()}
-    ours = {"trainbox", "trainbox_sdk", "trainbox_plugins", "trainbox_guest"}
+    ours = {"trainbox", "trainbox_client", "trainbox_sdk", "trainbox_plugins", "trainbox_guest"}
     assert present - {"__pycache__"} == ours
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from trainbox import backups
+from trainbox.backups import making
+from trainbox.backups.manifest import sha256_of
 from trainbox.store.layout import Layout
 from trainbox_sdk.errors import Conflict, NotFound, StorageFull, ValidationFailed
 from trainbox_sdk.testing.daemon import DaemonProcess
@@ -127,7 +129,7 @@ def test_an_edited_audit_log_is_found_even_with_a_fitting_manifest(made):
         connection.execute("DROP TRIGGER audit_no_update")
         connection.execute("UPDATE audit SET act = 'nothing' WHERE seq = 1")
     manifest = json.loads((made / "manifest.json").read_text())
-    manifest["database_sha256"] = backups._sha256(made / "trainbox.db")
+    manifest["database_sha256"] = sha256_of(made / "trainbox.db")
     (made / "manifest.json").write_text(json.dumps(manifest))
     assert "row 1" in backups.check(made, silent).problems[0]
 
@@ -162,7 +164,7 @@ def test_no_room_leaves_nothing_behind(daemon, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(backups.shutil, "copyfile", full)
+    monkeypatch.setattr(making.shutil, "copyfile", full)
     with pytest.raises(StorageFull, match="No space left"):
         backups.back_up(daemon.state_dir, tmp_path / "to", silent)
     assert list((tmp_path / "to").iterdir()) == []
@@ -170,7 +172,7 @@ def test_no_room_leaves_nothing_behind(daemon, tmp_path, monkeypatch):
 
 def test_a_file_that_a_purge_took_meanwhile_begins_the_backup_again(daemon, tmp_path, monkeypatch):
     daemon.upload(b"a,b\n1,2\n3,4\n", name="one")
-    real, tries = backups._keep, []
+    real, tries = making._keep, []
 
     def keep(digest, *rest):
         tries.append(digest)
@@ -178,7 +180,7 @@ def test_a_file_that_a_purge_took_meanwhile_begins_the_backup_again(daemon, tmp_
             raise backups.FilePurged(Path("x"), "gone")
         return real(digest, *rest)
 
-    monkeypatch.setattr(backups, "_keep", keep)
+    monkeypatch.setattr(making, "_keep", keep)
     made, _ = backups.back_up(daemon.state_dir, tmp_path / "to", silent)
     assert len(tries) == 2
     assert backups.backups_in(tmp_path / "to") == [made]

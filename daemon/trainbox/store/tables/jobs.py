@@ -25,7 +25,6 @@ from trainbox.store.tables.base import (
     text_column,
 )
 
-
 FINISHED = "finished_at IS NOT NULL"
 TIMED = "duration_us IS NOT NULL"
 """Jobs that ran and ended."""
