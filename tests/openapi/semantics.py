@@ -13,6 +13,7 @@ SEMANTIC = {
     "createDataset": ((400, 415, 422), "the bytes must be a table"),
     "importDataset": ((415, 422), "the path must lie in an allowed folder"),
     "createUpload": ((415, 422), "the metadata must say what it is, and the size must be allowed"),
+    "appendUpload": ((415,), "a chunk of no bytes comes without its content type"),
     "describeDataset": ((422,), "labels have short names"),
     "getDatasetProfile": ((422,), "the target must be one of the columns"),
     "predict": ((422,), "rows must fit the model's signature"),
