@@ -40,7 +40,9 @@ def test_equal_and_nested_prefixes_name_both_surfaces(engine, first, second):
     assert "plugins.toml" in str(refused.value)
 
 
-@pytest.mark.parametrize("prefix", ["/healthz", "/readyz", "/livez/x", "/metrics", "/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    "prefix", ["/healthz", "/readyz", "/livez/x", "/metrics", "/openapi.json", "/docs"]
+)
 def test_the_health_routes_are_taken(engine, prefix):
     with pytest.raises(MountClash, match="health"):
         MountTable([surface("x", [prefix])], engine)
