@@ -17,7 +17,7 @@ def test_data_put_ls_show(run, table):
     assert "3 rows, 3 columns" in made.err
     assert run("data", "put", table, "--name", "zwei", "--json").json()["name"] == "zwei"
     listing = run("data", "ls").out.splitlines()
-    assert listing[0].split("\t") == ["ID", "NAME", "ROWS", "COLUMNS", "SIZE", "CREATED"]
+    assert listing[0] == "ID\tNAME\tVERSION\tROWS\tCOLUMNS\tSIZE\tCREATED"
     assert [line.split("\t")[1] for line in listing[1:]] == ["zwei", "kunden"]
     assert len(run("data", "ls", "--json").json()) == 2
     shown = run("data", "show", "kunden")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -105,24 +105,6 @@ class Client:
         _raise_problem(response)
         return response
 
-    def upload(
-        self, name: str, format_: str, data: Iterable[bytes], size: int | None = None
-    ) -> dict[str, Any]:
-        """Stream a dataset; ``size`` in bytes where it is known."""
-        headers = {"Content-Type": "application/octet-stream"}
-        if size is not None:
-            headers["Content-Length"] = str(size)
-        params = {"name": name, "format": format_}
-        made: dict[str, Any] = self._send(
-            "POST",
-            "/v1/datasets",
-            params=params,
-            content=data,
-            headers=headers,
-            timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S, read=READ_UPLOAD_S),
-        )
-        return made
-
     def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Iterate every item of a listing, page after page."""
         after: str | None = None
@@ -134,9 +116,11 @@ class Client:
                 return
 
     @contextlib.contextmanager
-    def stream(self, path: str, **params: Any) -> Iterator[httpx2.Response]:
+    def stream(
+        self, path: str, *, headers: Mapping[str, str] | None = None, **params: Any
+    ) -> Iterator[httpx2.Response]:
         """Open a download or a log; the caller reads ``iter_bytes()``."""
-        headers = {"Accept": "*/*"}
+        headers = {"Accept": "*/*", **(headers or {})}
         timeout = httpx2.Timeout(ANSWER_S, connect=CONNECT_S, read=None)
         with (
             self._errors(path),
@@ -225,6 +209,11 @@ class _Lost(CliError):
 FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
+def reading_upload() -> httpx2.Timeout:
+    """Return how long to wait for the answer to data."""
+    return httpx2.Timeout(ANSWER_S, connect=CONNECT_S, read=READ_UPLOAD_S)
+
+
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
 
@@ -236,7 +225,7 @@ def _raise_problem(response: httpx2.Response) -> None:
     response.read()
     problem = _object(response)
     what = problem.get("detail") or problem.get("title") or ""
-    where = [_field_line(one) for one in problem.get("errors", ())]
+    where = [field_line(one) for one in problem.get("errors", ())]
     request_id = problem.get("request_id")
     if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR and request_id:
         where.append(f"request id {request_id}")
@@ -259,6 +248,7 @@ def _object(response: httpx2.Response) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _field_line(error: Mapping[str, Any]) -> str:
+def field_line(error: Mapping[str, Any]) -> str:
+    """Return one wrong field as a line: where, what, and how to mend it."""
     place = ".".join(str(part) for part in error["loc"])
     return f"{place}: {error['msg']}" + (f" ({error['hint']})" if error.get("hint") else "")

@@ -22,6 +22,7 @@ from trainbox.cli.images import progress, run_async
 from trainbox.cli.models import download
 from trainbox.cli.render import human_bytes, human_seconds, print_json, talk
 from trainbox.cli.session import Session, Verb, load_settings, pass_session, read_token
+from trainbox.cli.upload import whole
 from trainbox.cli.urls import segment
 
 DATA = "customers.csv"
@@ -127,7 +128,7 @@ def _journey(
     data = source.read_bytes()
     text = "Content-Type: text/csv"
     with story.part("upload", f"Uploading {DATA} ({human_bytes(len(data))})"):
-        dataset = own.client.upload(DATA, "csv", [data], len(data))
+        dataset, _ = whole(own, {"name": DATA, "format": "csv"}, iter([data]), len(data))
     story.call("--data-binary", f"@{source}", "-H", text, _url("/v1/datasets"))
     body = {
         "task": TASK,

@@ -10,11 +10,13 @@ from typing import Any
 
 import click
 
-from trainbox.cli.data import upload
 from trainbox.cli.exits import CliError, Exit
+from trainbox.cli.faults import told
 from trainbox.cli.follow import follow_to_end, leave_with
+from trainbox.cli.pairs import pairs
 from trainbox.cli.render import print_json, talk
 from trainbox.cli.session import Session, Verb, pass_session
+from trainbox.cli.upload import Upload, upload
 from trainbox.cli.urls import segment
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
@@ -66,7 +68,7 @@ def submit(session: Session, /, **options: Any) -> None:
 
 def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
     params = _params_file(options["params_file"])
-    params |= {name: _value(text) for name, text in _pairs(options["params"], "-p")}
+    params |= {name: _value(text) for name, text in pairs(options["params"], "-p")}
     if options["target"] is not None:
         params["target"] = options["target"]
     wanted = {
@@ -81,7 +83,7 @@ def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
         "params": params,
         "priority": options["priority"],
         "name": options["name"],
-        "labels": dict(_pairs(options["labels"], "--label")),
+        "labels": dict(pairs(options["labels"], "--label")),
         "backend": options["backend"],
         "resources": {name: value for name, value in wanted.items() if value is not None},
     }
@@ -92,7 +94,8 @@ def _dataset_id(session: Session, given: str | None) -> str | None:
     if given is None:
         return None
     if "/" in given or Path(given).is_file():
-        made = upload(session, Path(given))
+        with told(None):
+            made, _ = upload(session, Upload(Path(given)))
         talk(f"Uploaded the file {given} as dataset {made['name']} ({made['id']}).")
         return str(made["id"])
     found = session.client.get(f"/v1/datasets/{segment(given)}")
@@ -110,14 +113,6 @@ def _params_file(file: Any) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise CliError(f"{file.name} is not a JSON object.", Exit.USAGE)
     return params
-
-
-def _pairs(given: tuple[str, ...], option: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in given]
-    for name, equals, _ in pairs:
-        if not (name and equals):
-            raise CliError(f"{option} takes NAME=VALUE, not {name!r}.", Exit.USAGE)
-    return [(name, value) for name, _, value in pairs]
 
 
 def _value(text: str) -> Any:
