@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainbox.cli import operate
 from trainbox.cli.consent import dry_run_option, yes_option
 from trainbox.cli.exits import CliError, Exit
 from trainbox.cli.images import progress, run_async
@@ -25,7 +26,17 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black
 
 @click.group(cls=Noun)
 def command() -> None:
-    """Look after a daemon: doctor, backup, restore, gc."""
+    """Look after a daemon: doctor, backup, restore, gc, audit, drain, units."""
+
+
+for _verb in (
+    operate.audit,
+    operate.drain,
+    operate.undrain,
+    operate.openapi,
+    operate.install_units,
+):
+    command.add_command(_verb)
 
 
 @command.command("doctor")

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import click
 
-from trainbox.cli.exits import CliError, Exit
-from trainbox.cli.render import (
-    human_bytes,
-    print_facts,
-    print_json,
-    print_json_line,
-    print_table,
-    talk,
-)
-from trainbox.cli.rows import read_rows
+from trainbox.cli import model_aliases, predict, pull
+from trainbox.cli.consent import dry_run_option
+from trainbox.cli.output import Column, output_option, print_items
+from trainbox.cli.pull import download
+from trainbox.cli.render import human_bytes, print_facts, print_json, print_table, safe, talk
 from trainbox.cli.session import Noun, Session, pass_session
 from trainbox.cli.urls import segment
 
-BATCH = 1000
-"""Rows per predict request: bounded memory on both sides."""
+__all__ = ["command", "download"]
+
+PAGE = 500
+COLUMNS: tuple[Column, ...] = (
+    ("ID", lambda m: m["id"]),
+    ("NAME", lambda m: m["name"]),
+    ("VERSION", lambda m: m["version"]),
+    ("TASK", lambda m: m["task"]),
+    ("ALIASES", lambda m: ",".join(m["aliases"])),
+    ("SIZE", lambda m: human_bytes(m["bytes"])),
+    ("CREATED", lambda m: m["created_at"]),
+)
 
 
 @click.group(cls=Noun)
@@ -33,26 +35,26 @@ def command() -> None:
 
 
 @command.command("ls")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option("--name", help="Of this name.")
+@click.option("--task", help="Of this task type.")
+@click.option("--alias", help="That this alias points at.")
+@click.option("--trashed", is_flag=True, help="Those in the trash.")
+@click.option(
+    "--sort",
+    type=click.Choice(("-created_at", "created_at", "name", "-name")),
+    default="-created_at",
+    show_default=True,
+)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--all", "everything", is_flag=True, help="No limit.")
+@output_option
 @pass_session
-def ls(session: Session, limit: int) -> None:
+def ls(session: Session, /, limit: int, everything: bool, **filters: Any) -> None:
     """List model versions, newest first."""
-    items = session.client.get("/v1/models", limit=limit)["items"]
-    if session.json:
-        print_json(items)
-        return
-    rows = [
-        (
-            m["id"],
-            m["name"],
-            m["version"],
-            m["task"],
-            ",".join(m["aliases"]),
-            human_bytes(m["bytes"]),
-        )
-        for m in items
-    ]
-    print_table(("ID", "NAME", "VERSION", "TASK", "ALIASES", "SIZE"), rows)
+    filters["trashed"] = "true" if filters["trashed"] else None
+    filters["limit"] = PAGE if everything else min(limit, PAGE)
+    found = session.client.pages("/v1/models", **filters)
+    print_items(session, list(islice(found, None if everything else limit)), COLUMNS)
 
 
 @command.command("show")
@@ -65,7 +67,10 @@ def show(session: Session, model: str) -> None:
         print_json(found)
         return
     names = ("id", "name", "version", "task", "aliases", "job_id", "dataset_id", "digest", "bytes")
-    print_facts({name: found[name] for name in names} | {"aliases": ", ".join(found["aliases"])})
+    facts = {name: found[name] for name in names} | {"aliases": ", ".join(found["aliases"])}
+    if found["trashed_at"]:
+        facts["trashed_at"] = found["trashed_at"]
+    print_facts(facts)
     for title in ("metrics", "parity"):
         click.echo(f"\n{title}")
         print_facts({f"  {name}": value for name, value in found[title].items()})
@@ -78,93 +83,72 @@ def show(session: Session, model: str) -> None:
     print_table(("", "NAME", "TYPE"), rows)
 
 
-@command.command("pull")
-@click.argument("model")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File.")
+@command.command("versions")
+@click.argument("name")
+@output_option
 @pass_session
-def pull(session: Session, model: str, output: Path | None) -> None:
-    """Download the ONNX file; its digest is checked."""
-    found = session.client.get(f"/v1/models/{segment(model)}")
-    # A name made by others must not choose a folder.
-    plain = f"{found['name']}-v{found['version']}.onnx".replace("/", "_").lstrip(".")
-    path = output or Path(plain)
-    download(session, found, path)
+def versions(session: Session, name: str) -> None:
+    """List the versions of NAME, newest first."""
+    path = f"/v1/models/{segment(name)}/versions"
+    print_items(session, list(session.client.pages(path, limit=PAGE)), COLUMNS)
+
+
+@command.command("card")
+@click.argument("model")
+@pass_session
+def card(session: Session, model: str) -> None:
+    """Print the model card: data, metrics, parameters, limits."""
+    with session.client.stream(f"/v1/models/{segment(model)}/files/card.md") as response:
+        text = response.read().decode()
     if session.json:
-        print_json({"path": str(path), "digest": found["digest"], "bytes": found["bytes"]})
+        print_json({"model": model, "card": text})
     else:
-        talk(f"{human_bytes(found['bytes'])}, {found['digest']}")
-        click.echo(str(path))
+        click.echo(safe(text), nl=not text.endswith("\n"))
 
 
-@command.command("predict")
+@command.command("rm")
 @click.argument("model")
-@click.option(
-    "--rows", "file", type=click.Path(path_type=Path, allow_dash=True), help="CSV, JSON, JSONL."
-)
-@click.option("--row", "pairs", multiple=True, metavar="NAME=VALUE", help="One row, by columns.")
+@dry_run_option
 @pass_session
-def predict(session: Session, model: str, file: Path | None, pairs: tuple[str, ...]) -> None:
-    """Predict rows; answers are JSON Lines, one a row, in order."""
-    if (file is None) == (not pairs):
-        raise CliError("Give either --rows FILE or --row NAME=VALUE.", Exit.USAGE)
+def rm(session: Session, model: str, dry_run: bool) -> None:
+    """Throw a version away; until the trash is purged 'models restore' brings it back."""
     found = session.client.get(f"/v1/models/{segment(model)}")
-    rows = read_rows(file, pairs, found["signature"]["inputs"])
-    answers: list[dict[str, Any]] = []
-    warnings: dict[str, None] = {}
-    while batch := list(islice(rows, BATCH)):
-        answer = session.client.post(f"/v1/models/{found['id']}/predict", {"rows": batch})
-        warnings |= dict.fromkeys(answer["warnings"])
-        if session.json:
-            answers += answer["rows"]
-        else:
-            for row in answer["rows"]:
-                print_json_line(row)
-    if session.json:
-        print_json({"model_id": found["id"], "rows": answers, "warnings": list(warnings)})
-    for warning in warnings:
-        talk(f"Warning: {warning}")
-
-
-@command.command("alias")
-@click.argument("model")
-@click.argument("alias")
-@pass_session
-def alias(session: Session, model: str, alias: str) -> None:
-    """Point ALIAS of the model's name at this version."""
-    found = session.client.get(f"/v1/models/{segment(model)}")
-    path = f"/v1/models/{segment(found['name'])}/aliases/{segment(alias)}"
-    changed = session.client.put(path, {"version": found["version"]})
-    if session.json:
-        print_json(changed)
+    if dry_run:
+        said = f"{found['id']} ({found['name']}:{found['version']}) would go into the trash."
     else:
-        talk(f"{changed['name']}@{alias} is version {changed['version']}.")
+        found = session.client.delete(f"/v1/models/{found['id']}")
+        name = f"{found['name']}:{found['version']}"
+        said = f"{name} is in the trash. Back: trainbox models restore {found['id']}"
+    if session.json:
+        print_json({**({"dry_run": True} if dry_run else {}), **found})
+    elif dry_run:
+        click.echo(safe(said))
+    else:
+        talk(said)
+        click.echo(found["id"])
 
 
-def download(session: Session, model: dict[str, Any], path: Path) -> None:
-    """Write a model's ONNX file whole or not at all.
+@command.command("restore")
+@click.argument("model_id", metavar="ID")
+@pass_session
+def restore(session: Session, model_id: str) -> None:
+    """Bring a version back from the trash, by its id ('models ls --trashed')."""
+    found = session.client.post(f"/v1/models/{segment(model_id)}/restore")
+    if session.json:
+        print_json(found)
+    else:
+        talk(f"{found['name']}:{found['version']} is back.")
+        click.echo(found["id"])
 
-    Raises:
-        CliError: it cannot be written, or what came is not what the digest says.
-    """
-    part = path.with_name(f".{path.name}.part")
-    digest = hashlib.sha256()
-    try:
-        with (
-            session.client.stream(f"/v1/models/{model['id']}/onnx") as response,
-            part.open("wb") as file,
-        ):
-            for chunk in response.iter_bytes():
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        if f"sha256:{digest.hexdigest()}" != model["digest"]:
-            raise CliError(
-                "What came is not what the digest says.", Exit.INTERNAL, where=[model["digest"]]
-            )
-        part.replace(path)
-    except OSError as error:
-        where = [f"{path}: {error.strerror}"]
-        raise CliError("The file cannot be written.", Exit.USAGE, where=where) from None
-    finally:
-        part.unlink(missing_ok=True)
+
+for _verb in (
+    pull.command,
+    predict.command,
+    model_aliases.promote,
+    model_aliases.rollback,
+    model_aliases.alias,
+    model_aliases.unalias,
+    model_aliases.aliases,
+    model_aliases.history,
+):
+    command.add_command(_verb)

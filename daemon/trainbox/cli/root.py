@@ -6,13 +6,16 @@ import importlib
 import os
 import sys
 import traceback
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
 
 from trainbox import __version__
 from trainbox.cli.exits import CliError, Exit
 from trainbox.cli.session import Session
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class LazyGroup(click.Group):
@@ -23,12 +26,15 @@ class LazyGroup(click.Group):
         "serve": ("serve", "Run the daemon in the foreground."),
         "data": ("data", "Upload and look at datasets."),
         "jobs": ("jobs", "Train: submit, follow, cancel, retry."),
-        "models": ("models", "Use trained models."),
+        "models": ("models", "Use trained models: find, promote, pull, predict."),
         "tasks": ("tasks", "What can be trained, and its parameters."),
         "images": ("images", "Build the environments that training runs in."),
         "plugins": ("plugins", "What the daemon has loaded."),
         "trash": ("trash", "What was thrown away: look, and free its bytes."),
-        "admin": ("admin", "Look after a daemon: doctor, backup, restore, gc."),
+        "tokens": ("tokens", "Make, list and end tokens."),
+        "webhooks": ("webhooks", "Have URLs told what happens."),
+        "admin": ("admin", "Look after a daemon: doctor, backup, restore, gc, audit, drain."),
+        "completion": ("completion", "Teach bash, zsh or fish this command line."),
     }
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -42,6 +48,17 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"trainbox.cli.{self.lazy[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer commands without importing any."""
+        from click.shell_completion import CompletionItem
+
+        fitting = (
+            CompletionItem(name, help=text)
+            for name, (_, text) in self.lazy.items()
+            if name.startswith(incomplete)
+        )
+        return [*fitting, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
@@ -64,6 +81,8 @@ def cli(
     ctx: click.Context, url: str | None, token: str | None, as_json: bool, no_input: bool
 ) -> None:
     """On-prem training: data in, sandboxed training, one ONNX out, predictions back."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False  # https://no-color.org
     ctx.obj = Session(url=url, token=token, json=as_json, no_input=no_input)
 
 
