@@ -36,7 +36,7 @@ def own_daemon(state_dir: Path) -> Iterator[dict[str, Any]]:
     log = state_dir / LOG_NAME
     argv = [sys.executable, "-m", "trainbox.cli.bound", str(os.getpid()), "--json", "serve"]
     argv += ["--host", "127.0.0.1", "--port", "0", "--state-dir", str(state_dir)]
-    with _told_to_end_is_interrupted():
+    with told_to_end_is_interrupted():
         with log.open("ab") as stderr:
             before = stderr.tell()
             # A session of its own: Ctrl-C is for the one who started us, who then stops it in
@@ -53,7 +53,7 @@ def own_daemon(state_dir: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _told_to_end_is_interrupted() -> Iterator[None]:
+def told_to_end_is_interrupted() -> Iterator[None]:
     """Leave for SIGTERM and SIGHUP as for Ctrl-C: nobody else would stop the child."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ import httpx2
 
 from trainbox import __version__
 from trainbox.cli.exits import STATUS_EXITS, CliError, Exit
+from trainbox.cli.hints import with_commands
 from trainbox.cli.urls import segment
 
 CONNECT_S = 5.0
@@ -160,6 +161,30 @@ class Client:
             for line in response.iter_lines():
                 yield json.loads(line)
 
+    def log(self, job_id: str, *, offset: int = 0, follow: bool = False) -> Iterator[bytes]:
+        """Iterate what a job printed; following, to its end and through restarts of the daemon.
+
+        Raises:
+            CliError: the daemon stayed away for ``reconnect_for_s`` seconds.
+        """
+        path = f"/v1/jobs/{segment(job_id)}"
+        lost_at: float | None = None
+        while True:
+            try:
+                with self.stream(f"{path}/logs", offset=offset, follow=follow or None) as response:
+                    for chunk in response.iter_bytes():
+                        lost_at, offset = None, offset + len(chunk)
+                        yield chunk
+                if not follow or self.get(path)["state"] in FINAL:
+                    return
+            except CliError as error:
+                if not follow or error.exit_code != Exit.UNREACHABLE:
+                    raise
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > self._reconnect_for_s:
+                    raise
+            time.sleep(1.0)
+
     def _events_once(self, job_id: str, after: int) -> Iterator[dict[str, Any]]:
         path = f"/v1/jobs/{segment(job_id)}/events"
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
@@ -233,7 +258,7 @@ def _raise_problem(response: httpx2.Response) -> None:
         what or f"The daemon answered {response.status_code}.",
         STATUS_EXITS.get(response.status_code, Exit.INTERNAL),
         where=where,
-        next_step=problem.get("hint", ""),
+        next_step=with_commands(problem.get("hint", "")),
         code=problem.get("code", ""),
         problem=problem,
     )
@@ -251,4 +276,5 @@ def _object(response: httpx2.Response) -> dict[str, Any]:
 def field_line(error: Mapping[str, Any]) -> str:
     """Return one wrong field as a line: where, what, and how to mend it."""
     place = ".".join(str(part) for part in error["loc"])
-    return f"{place}: {error['msg']}" + (f" ({error['hint']})" if error.get("hint") else "")
+    hint = with_commands(error.get("hint", ""))
+    return f"{place}: {error['msg']}" + (f" ({hint})" if hint else "")

@@ -107,11 +107,13 @@ class CliError(click.ClickException):
 
     def as_json(self) -> str:
         """Return the error as a JSON document."""
-        document = {
+        document: dict[str, Any] = {
             "error": self.message,
             "code": self.code,
             "where": self.where,
             "next": self.next_step,
             "exit_code": int(self.exit_code),
         }
+        if self.problem.get("faults"):
+            document["faults"] = self.problem["faults"]
         return json.dumps(document, ensure_ascii=False)

@@ -30,7 +30,8 @@ def told(csv_file: Path | None) -> Iterator[None]:
         if faults:
             if csv_file is not None:
                 _write(csv_file, faults)
-            error.where = (*error.where, *_lines(faults, csv_file))
+            if not error.json_wanted:  # a program gets them whole, beside the wrong fields
+                error.where = tuple(_lines(faults, csv_file))
         raise
 
 

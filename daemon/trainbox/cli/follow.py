@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from trainbox.cli.exits import STATE_EXITS, CliError, Exit
+from trainbox.cli.job_reports import explanation_lines, next_step
 from trainbox.cli.render import human_seconds, live, print_json_line, safe, talk
 from trainbox.cli.session import Session
 from trainbox.cli.urls import segment
@@ -42,8 +43,8 @@ def follow_to_end(
     return job
 
 
-def leave_with(job: Mapping[str, Any]) -> None:
-    """Leave with the exit code of a job's end; a bad one says why.
+def leave_with(session: Session, job: Mapping[str, Any]) -> None:
+    """Leave with the exit code of a job's end; a bad one says why, and what to do next.
 
     Raises:
         CliError: the job did not succeed.
@@ -51,16 +52,24 @@ def leave_with(job: Mapping[str, Any]) -> None:
     exit_code = STATE_EXITS[job["state"]]
     if exit_code is Exit.OK:
         return
-    hint = f"Read its log: trainbox jobs logs {job['id']}"
-    if job["state"] == "interrupted":
-        hint = f"Run it again: trainbox jobs retry {job['id']}"
+    told = _explanation(session, job["id"])
+    steps = [next_step(step) for step in told["next_steps"]] if told else []
+    lines = list(explanation_lines(told)) if told and not session.json else []
     raise CliError(
         f"Job {job['id']} {job['state']}.",
         exit_code,
-        where=[safe(f"{job['reason_code']}: {job['reason']}".strip(": "))],
-        next_step=hint,
+        where=[safe(f"{job['reason_code']}: {job['reason']}".strip(": ")), *lines],
+        next_step="\n  or: ".join(steps) or f"Read its log: trainbox jobs logs {job['id']}",
         code=job["reason_code"],
     )
+
+
+def _explanation(session: Session, job_id: str) -> Mapping[str, Any] | None:
+    """Return the daemon's report; None where it went away since: the end itself is known."""
+    with contextlib.suppress(CliError):
+        told: Mapping[str, Any] = session.client.get(f"/v1/jobs/{segment(job_id)}/explain")
+        return told
+    return None
 
 
 def describe(event: Mapping[str, Any]) -> str:

@@ -1,15 +1,19 @@
-"""``trainbox jobs``: look at jobs and steer them; ``submit`` lies in its own module."""
+"""``trainbox jobs``: find jobs and look at them; what steers and follows them lies beside."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from trainbox.cli.exits import STATE_EXITS, Exit
-from trainbox.cli.follow import describe, follow_to_end, leave_with
-from trainbox.cli.render import print_facts, print_json, print_json_line, print_table, safe, talk
+from trainbox.cli.job_changes import cancel, label, priority, retry, rm
+from trainbox.cli.job_reports import compare, explain, print_explanation, print_job, reproduce
+from trainbox.cli.job_streams import events, logs, wait
+from trainbox.cli.moments import MOMENT
+from trainbox.cli.output import Column, output_option, print_items
+from trainbox.cli.paging import fetch, page_options
+from trainbox.cli.render import human_bytes, human_seconds, print_json
 from trainbox.cli.session import Noun, Session, pass_session
 from trainbox.cli.submit import submit
 from trainbox.cli.urls import segment
@@ -18,6 +22,26 @@ STATES = (
     "queued", "preparing", "running", "collecting", "verifying",
     "succeeded", "failed", "cancelled", "interrupted",
 )  # fmt: skip
+SORTS = ("created", "finished", "priority", "duration")
+NAMES_A_DATASET = "ds_"
+COLUMNS: Sequence[Column] = (
+    ("ID", lambda j: j["id"]),
+    ("NAME", lambda j: j["name"]),
+    ("TASK", lambda j: j["task"]),
+    ("STATE", lambda j: j["state"]),
+    ("DONE", lambda j: f"{j['progress']:.0%}"),
+    ("CREATED", lambda j: j["created_at"]),
+    ("TOOK", lambda j: None if j["duration_s"] is None else human_seconds(j["duration_s"])),
+    ("WHY", lambda j: j["reason"]),
+)
+ARTIFACT_COLUMNS: Sequence[Column] = (
+    ("ID", lambda a: a["id"]),
+    ("STEP", lambda a: a["step"]),
+    ("NAME", lambda a: a["name"]),
+    ("KIND", lambda a: a["kind"]),
+    ("SIZE", lambda a: human_bytes(a["bytes"])),
+    ("DIGEST", lambda a: a["digest"]),
+)
 
 
 @click.group(cls=Noun)
@@ -25,180 +49,78 @@ def command() -> None:
     """Train: submit, follow, cancel, retry."""
 
 
-command.add_command(submit)
+for verb in (
+    submit, wait, logs, events, cancel, retry, explain, compare, reproduce, label, priority, rm,
+):  # fmt: skip
+    command.add_command(verb)
 
 
 @command.command("ls")
 @click.option("--state", multiple=True, type=click.Choice(STATES), help="May be repeated.")
 @click.option("--task", help="Of this task type.")
-@click.option("--data", help="On this dataset (id).")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
-@click.option("--all", "everything", is_flag=True, help="Every page.")
+@click.option("--data", help="On this dataset: id, name (its newest) or name:version.")
+@click.option("--name", help="With exactly this name.")
+@click.option("-q", "--search", metavar="TEXT", help="With this in the name.")
+@click.option("--backend", help="That ran there.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME[=VALUE]", help="All of them; may be repeated."
+)
+@click.option("--since", type=MOMENT, help="Submitted from then on: 2d (ago), or a date or time.")
+@click.option("--until", type=MOMENT, help="Submitted before.")
+@click.option("--sort", type=click.Choice(SORTS), default="created", show_default=True)
+@click.option("--reverse", is_flag=True, help="Oldest, lowest or shortest first.")
+@page_options
+@output_option
 @pass_session
-def ls(  # noqa: PLR0917 - one argument per option
-    session: Session,
-    state: tuple[str, ...],
-    task: str | None,
-    data: str | None,
-    limit: int,
-    everything: bool,
-) -> None:
+def ls(session: Session, /, limit: int, everything: bool, **options: Any) -> None:
     """List jobs, newest first."""
-    filters: dict[str, Any] = {"task": task, "dataset": data, "limit": limit}
-    filters["state"] = ",".join(state) or None
-    if everything:
-        items = list(session.client.pages("/v1/jobs", **filters))
-    else:
-        items = session.client.get("/v1/jobs", **filters)["items"]
-    if session.json:
-        print_json(items)
-        return
-    rows = [
-        (
-            j["id"],
-            j["name"],
-            j["task"],
-            j["state"],
-            f"{j['progress']:.0%}",
-            j["created_at"],
-            j["reason"],
-        )
-        for j in items
-    ]
-    print_table(("ID", "NAME", "TASK", "STATE", "DONE", "CREATED", "WHY"), rows)
+    items = fetch(
+        session, "/v1/jobs", limit=limit, everything=everything, **_filters(session, options)
+    )
+    print_items(session, items, COLUMNS)
+
+
+def _filters(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
+    data = options["data"]
+    if data and not data.startswith(NAMES_A_DATASET):
+        data = session.client.get(f"/v1/datasets/{segment(data)}")["id"]
+    labels = [text.replace("=", ":", 1) for text in options["labels"]]
+    return {
+        "state": ",".join(options["state"]) or None,
+        "task": options["task"],
+        "dataset": data,
+        "name": options["name"],
+        "q": options["search"],
+        "backend": options["backend"],
+        "label": labels or None,
+        "created_after": options["since"],
+        "created_before": options["until"],
+        "sort": options["sort"],
+        "order": "asc" if options["reverse"] else "desc",
+    }
 
 
 @command.command("show")
 @click.argument("job")
 @pass_session
 def show(session: Session, job: str) -> None:
-    """Show a job: state and reason, parameters, metrics, attempts."""
-    found = session.client.get(f"/v1/jobs/{segment(job)}")
+    """Show a job: state and reason, parameters, metrics, attempts, what to do next."""
+    path = f"/v1/jobs/{segment(job)}"
+    found = session.client.get(path)
     if session.json:
         print_json(found)
-    else:
-        print_job(found)
-
-
-@command.command("logs")
-@click.argument("job")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
-@click.option("--offset", type=click.IntRange(0), default=0, help="Bytes to skip.")
-@pass_session
-def logs(session: Session, job: str, follow: bool, offset: int) -> None:
-    """Print what a job printed."""
-    path = f"/v1/jobs/{segment(job)}/logs"
-    clean = sys.stdout.isatty()
-    try:
-        with session.client.stream(path, offset=offset, follow=follow or None) as response:
-            for chunk in response.iter_bytes():
-                if clean:
-                    click.echo(safe(chunk.decode(errors="replace")), nl=False)
-                else:
-                    click.echo(chunk, nl=False)
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(Exit.INTERRUPTED) from None
-
-
-@command.command("events")
-@click.argument("job")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
-@click.option("--after", type=click.IntRange(0), default=0, help="Only events after this number.")
-@pass_session
-def events(session: Session, job: str, follow: bool, after: int) -> None:
-    """Print a job's events, as JSON Lines under --json."""
-    if follow:
-        found = session.client.events(job, after=after)
-    else:
-        found = session.client.recorded_events(job, after=after)
-    try:
-        for event in found:
-            if session.json:
-                print_json_line(event)
-            else:
-                click.echo(safe(f"{event['seq']:>6}  {event['at']}  {describe(event)}"))
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(Exit.INTERRUPTED) from None
-
-
-@command.command("wait")
-@click.argument("job")
-@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Leave with 124 then.")
-@pass_session
-def wait(session: Session, job: str, timeout: float | None) -> None:
-    """Follow a job to its end and leave with its exit code; Ctrl-C detaches."""
-    ended = follow_to_end(session, job, timeout_s=timeout)
-    if not session.json:
-        print_job(ended)
-    leave_with(ended)
-
-
-@command.command("cancel")
-@click.argument("job")
-@pass_session
-def cancel(session: Session, job: str) -> None:
-    """End a job; a running one takes a moment to leave."""
-    _cancelled(session, session.client.post(f"/v1/jobs/{segment(job)}/cancel"))
-
-
-@command.command("retry")
-@click.argument("job")
-@pass_session
-def retry(session: Session, job: str) -> None:
-    """Run the steps of a job that did not succeed again, as new attempts."""
-    _answer(session, session.client.post(f"/v1/jobs/{segment(job)}/retry"))
+        return
+    print_job(found)
+    if found["state"] in {"queued", "failed", "interrupted"}:
+        click.echo()
+        print_explanation(session.client.get(f"{path}/explain"))
 
 
 @command.command("artifacts")
 @click.argument("job")
+@output_option
 @pass_session
 def artifacts(session: Session, job: str) -> None:
     """List what a job left behind."""
     items = session.client.get(f"/v1/jobs/{segment(job)}/artifacts")["items"]
-    if session.json:
-        print_json(items)
-    else:
-        rows = [(a["id"], a["step"], a["name"], a["kind"], a["bytes"], a["digest"]) for a in items]
-        print_table(("ID", "STEP", "NAME", "KIND", "BYTES", "DIGEST"), rows)
-
-
-def print_job(job: dict[str, Any]) -> None:
-    """Print a job for people."""
-    names = (
-        "id",
-        "name",
-        "task",
-        "state",
-        "reason",
-        "backend",
-        "dataset_id",
-        "progress",
-        "model_id",
-    )
-    print_facts({name: job[name] for name in names if job[name] is not None})
-    for title in ("params", "metrics"):
-        if job[title]:
-            click.echo(f"\n{title}")
-            print_facts({f"  {safe(name)}": value for name, value in job[title].items()})
-    attempts = [
-        (step["name"], a["number"], a["state"], a["exit_code"], a["reason_code"], a["started_at"])
-        for step in job["steps"]
-        for a in step["attempts"]
-    ]
-    if attempts:
-        click.echo()
-        print_table(("STEP", "ATTEMPT", "STATE", "EXIT", "WHY", "STARTED"), attempts)
-
-
-def _answer(session: Session, job: dict[str, Any]) -> None:
-    if session.json:
-        print_json(job)
-    else:
-        talk(f"Job {job['id']} is {job['state']}.")
-
-
-def _cancelled(session: Session, job: dict[str, Any]) -> None:
-    if session.json or job["state"] in STATE_EXITS:
-        _answer(session, job)
-    else:
-        talk(f"Job {job['id']} is cancelling; follow it: trainbox jobs wait {job['id']}")
+    print_items(session, items, ARTIFACT_COLUMNS)

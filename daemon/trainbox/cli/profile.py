@@ -44,7 +44,7 @@ def _print_warnings(warnings: Any) -> None:
     if warnings:
         click.echo()
     for one in warnings:
-        hint = f" {one['hint']}" if one["hint"] else ""
+        hint = f"; {one['hint']}" if one["hint"] else ""
         click.echo(safe(f"{one['rule']}: {one['message']}{hint}"))
 
 

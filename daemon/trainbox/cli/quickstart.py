@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from trainbox.cli.child import own_daemon, undisturbed
+from trainbox.cli.child import own_daemon, told_to_end_is_interrupted, undisturbed
 from trainbox.cli.exits import CliError, Exit
 from trainbox.cli.follow import deadline, display, leave_with
 from trainbox.cli.images import progress, run_async
@@ -73,7 +73,11 @@ def command(session: Session, state_dir: Path, trials: int, backend: str | None)
     Starts a daemon of its own on a free loopback port, builds the training environment if it is
     missing, uploads made-up customers, trains, downloads the ONNX, predicts two rows, and stops.
     """
-    state_dir = state_dir.absolute()
+    with told_to_end_is_interrupted():
+        _quickstart(session, state_dir.absolute(), trials, backend)
+
+
+def _quickstart(session: Session, state_dir: Path, trials: int, backend: str | None) -> None:
     story = Story()
     asked_for = backend is not None
     with story.part("environment", "Making the training environment ready"):
@@ -141,7 +145,7 @@ def _journey(
         job = _train(own, body)
     story.call("--json", json.dumps(body), _url("/v1/jobs"))
     story.call("-N", _url(f"/v1/jobs/{job['id']}/events"))
-    leave_with(job)
+    _leave_with(own, job, state_dir)
     model = own.client.get(f"/v1/models/{segment(job['model_id'])}")
     onnx = state_dir / f"{NAME}.onnx"
     with story.part("download", "Downloading the ONNX"):
@@ -178,6 +182,19 @@ def _train(own: Session, body: dict[str, Any]) -> dict[str, Any]:
         raise click.exceptions.Exit(Exit.INTERRUPTED) from None
     ended: dict[str, Any] = own.client.get(path)
     return ended
+
+
+def _leave_with(own: Session, job: dict[str, Any], state_dir: Path) -> None:
+    """Leave where the job did not succeed; our daemon stops now, so say how to come back to it."""
+    try:
+        leave_with(own, job)
+    except CliError as error:
+        state = shlex.quote(str(state_dir))
+        error.next_step = (
+            f"Start the daemon again, 'trainbox serve --state-dir {state}', and ask it: "
+            f"'TRAINBOX_STATE_DIR={state} trainbox jobs logs {job['id']}'"
+        )
+        raise
 
 
 def _cancel(own: Session, job_id: str) -> None:

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from trainbox.cli.client import RECONNECT_FOR_S, field_line, reading_upload
 from trainbox.cli.exits import CliError, Exit
+from trainbox.cli.hints import with_commands
 from trainbox.cli.render import human_bytes, talk
 from trainbox.cli.session import Session
 from trainbox.cli.upload import CHUNK, Bar, bar
@@ -227,7 +228,7 @@ def _refusal(failure: Mapping[str, Any]) -> CliError:
         failure["message"],
         Exit.REJECTED,
         where=[field_line(one) for one in failure["errors"]],
-        next_step=failure["hint"],
+        next_step=with_commands(failure["hint"]),
         code=failure["code"],
         problem=failure,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 @click.option("--memory", metavar="SIZE", help="Such as 2GiB.")
 @click.option("--gpus", type=click.IntRange(0), help="Devices.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Wall clock, in seconds.")
+@click.option(
+    "--if-identical", type=click.Choice(["run", "reuse"]), default="run", show_default=True,
+    help="reuse: take a job of before that does or did exactly this.",
+)  # fmt: skip
 @click.option("--key", help="Idempotency key; the same key never makes a second job.")
 @click.option("--wait", is_flag=True, help="Follow to the end; Ctrl-C detaches.")
 @pass_session
@@ -52,18 +57,28 @@ def submit(session: Session, /, **options: Any) -> None:
     body = _body(session, options)
     # A key of our own makes it safe to send again when an answer is lost on the way.
     job = session.client.post("/v1/jobs", body, key=options["key"] or f"cli-{secrets.token_hex(8)}")
-    if not options["wait"]:
-        if session.json:
-            print_json(job)
-        else:
-            talk(f"Queued. Follow it: trainbox jobs wait {job['id']}")
-            click.echo(job["id"])
+    if session.json and not options["wait"]:
+        print_json(job)
         return
-    talk(f"Queued as {job['id']}.")
+    _say_what_it_is(job)
+    if not options["wait"]:
+        click.echo(job["id"])
+        return
     ended = follow_to_end(session, job["id"])
     if not session.json:
         click.echo(ended["model_id"] or ended["id"])
-    leave_with(ended)
+    leave_with(session, ended)
+
+
+def _say_what_it_is(job: Mapping[str, Any]) -> None:
+    """Say whether it is new, and whether the same was done before."""
+    same = job["identical_to"]
+    if same == job["id"]:
+        talk(f"Taking job {same} of before, which is {job['state']}; nothing was queued.")
+        return
+    if same is not None:
+        talk(f"Job {same} does or did exactly this; --if-identical reuse takes it instead.")
+    talk(f"Queued as {job['id']}. Follow it: trainbox jobs wait {job['id']}")
 
 
 def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +100,7 @@ def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
         "name": options["name"],
         "labels": dict(pairs(options["labels"], "--label")),
         "backend": options["backend"],
+        "if_identical": options["if_identical"].replace("run", ""),
         "resources": {name: value for name, value in wanted.items() if value is not None},
     }
     return {name: value for name, value in body.items() if value not in (None, {}, "")}
