@@ -5,7 +5,7 @@
     bare/bin/python examples/bare_onnxruntime.py loans
 
 Reads model.onnx, rows.json and answer.json of that folder. Leaves with 1 if any number differs by
-more than 1e-5, which is float32 printed and read back.
+more than 1e-5, which is float32 printed and read back, and with 2 if a file is absent.
 
 A model's inputs have the names and types of the raw columns, each of shape [rows, 1]. How a missing
 value is written depends on the type, which the file's own metadata says:
@@ -30,6 +30,7 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its wheels report usage otherwise
 import onnxruntime
 
+FILES = ("model.onnx", "rows.json", "answer.json")
 TOLERANCE = 1e-5
 NO_TIME = np.iinfo(np.int64).min
 
@@ -97,6 +98,13 @@ def main(folder):
     """Compare; returns the exit code."""
     if importlib.util.find_spec("trainbox") is not None:
         print("note: trainbox is installed here; nothing of it is imported", file=sys.stderr)
+    absent = [name for name in FILES if not (folder / name).is_file()]
+    if absent:
+        print(
+            f"{folder} has no {', '.join(absent)}; examples/train_and_predict.sh {folder} makes it",
+            file=sys.stderr,
+        )
+        return 2
     path = str(folder / "model.onnx")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     rows = json.loads((folder / "rows.json").read_text(encoding="utf-8"))["rows"]

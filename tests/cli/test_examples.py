@@ -102,6 +102,14 @@ def test_other_numbers_and_other_counts_fail(folder, predictions):
     assert compare(folder, predictions).returncode == 1
 
 
+def test_a_folder_without_a_model_is_one_sentence(tmp_path):
+    argv = [sys.executable, EXAMPLES / "bare_onnxruntime.py", tmp_path / "nothing"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "has no model.onnx, rows.json, answer.json; examples/train_and_predict.sh" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def bare():
     spec = importlib.util.spec_from_file_location("bare", EXAMPLES / "bare_onnxruntime.py")
     module = importlib.util.module_from_spec(spec)

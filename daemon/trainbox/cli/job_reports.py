@@ -77,9 +77,10 @@ def print_job(job: Mapping[str, Any]) -> None:
         "id", "name", "task", "state", "reason", "backend", "dataset_id", "priority", "labels",
         "progress", "model_id", "deleted_at",
     )  # fmt: skip
-    print_facts({name: job[name] for name in names if job[name] not in (None, {}, "")})
+    facts = {name: job[name] for name in names if job[name] not in (None, {}, "")}
     if job["duration_s"] is not None:
-        print_facts({"took": human_seconds(job["duration_s"])})
+        facts["took"] = human_seconds(job["duration_s"])
+    print_facts(facts)
     for title in ("params", "metrics"):
         if job[title]:
             click.echo(f"\n{title}")
