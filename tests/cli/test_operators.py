@@ -1,14 +1,21 @@
 """Tokens, webhooks and an operator's verbs."""
 
 import json
+import os
 import stat
 
+import click
 import pytest
 
-from trainbox.cli import operate
+from trainbox.cli import admin, operate
 from trainbox.doctor.host import shipped_units
-from trainbox_sdk.calls.daemon import DrainState
+from trainbox.engine.health import Pulse
+from trainbox.engine.readiness import ReadinessProbe
+from trainbox.registry import Registry
+from trainbox_sdk.backends import Health
+from trainbox_sdk.calls.daemon import DrainState, PluginInfo
 from trainbox_sdk.testing import fake_daemon
+from trainbox_sdk.testing.daemon import DaemonProcess
 
 
 def test_a_token_from_its_making_to_its_end(run):
@@ -163,3 +170,75 @@ def test_units_that_cannot_be_copied(run, tmp_path):
     assert "docker" in refused.err
     (tmp_path / "etc").write_text("")
     assert "--root" in run("admin", "install-units", "--root", tmp_path, code=2).err
+
+
+def test_plugins_say_how_they_do(run):
+    rows = [line.split("\t") for line in run("plugins", "ls").out.splitlines()]
+    assert rows[0][:3] == ["NAME", "STATUS", "HEALTH"]
+    assert rows[1][:3] == ["fake", "loaded", "ok"]
+    assert rows[2][:3] == ["broken", "quarantined", "-"]
+    assert "ImportError" in rows[2][-1]
+    assert run("plugins", "ls", "-o", "id").out.split() == ["fake", "broken"]
+
+
+class Backend:
+    def __init__(self, ok, detail):
+        self.health = Health(ok, detail)
+
+    async def probe(self):
+        return self.health
+
+    async def capacity(self):
+        raise NotImplementedError
+
+
+async def test_a_plugin_is_as_well_as_the_backends_it_gives(tmp_path):
+    backends = {"docker": Backend(False, "no engine answers"), "process": Backend(True, "ready")}
+    probe = ReadinessProbe(
+        None, Registry({}, {}, backends), Pulse(backends), tmp_path, 0, heartbeat=None, drain=None
+    )
+
+    def plugin(name, status="loaded", error=""):
+        provides = (f"backend:{name}",)
+        return PluginInfo(name, "d", "1", status, required=False, provides=provides, error=error)
+
+    infos = [
+        plugin("docker"),
+        plugin("process"),
+        plugin("task", error="hears no more events"),
+        plugin("docker", status="quarantined"),
+    ]
+    assert [one.health for one in await probe.plugins(infos)] == [
+        "docker: no engine answers",
+        "ok",
+        "hears no more events",
+        "",
+    ]
+
+
+def test_colours_are_left_out_where_nobody_wants_them(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        admin, "_examine", lambda *_: seen.append(click.get_current_context().color)
+    )
+    monkeypatch.setattr(admin, "run_async", lambda _: [])
+    run("admin", "doctor", env={"NO_COLOR": "1"})
+    run("admin", "doctor", env={"NO_COLOR": ""})
+    assert seen == [False, None]
+
+
+def test_a_unix_socket_that_knows_its_caller_needs_no_token(spawn, tmp_path):
+    url = f"unix://{tmp_path}/d.sock"
+    ask = ("--url", url, "tokens", "whoami", "--json")
+    env = {"TRAINBOX_TOKEN": "", "TRAINBOX_STATE_DIR": str(tmp_path / "elsewhere")}
+    away = spawn(*ask, env=env)
+    _, said = away.communicate()
+    assert (away.returncode, url in said) == (7, True)
+    trust = json.dumps([f"{os.getuid()}=ann:read"])
+    with DaemonProcess(
+        tmp_path / "state",
+        env={"TRAINBOX_UNIX_SOCKET": f"{tmp_path}/d.sock", "TRAINBOX_UNIX_SOCKET_TRUST": trust},
+    ):
+        known = spawn("--url", url, "jobs", "ls", "--json", env=env)
+        out, said = known.communicate()
+    assert (known.returncode, out, said) == (0, "[]\n", "")

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from trainbox.cli.exits import CliError, Exit
-from trainbox.cli.render import print_json, print_table, talk
+from trainbox.cli.output import output_option, print_items
+from trainbox.cli.render import print_json, talk
 from trainbox.cli.session import Noun, Session, load_settings, pass_session
 
 OFF = "# off: "
@@ -19,24 +20,23 @@ def command() -> None:
 
 
 @command.command("ls")
+@output_option
 @pass_session
 def ls(session: Session) -> None:
-    """List plugins: loaded, quarantined, not listed, missing."""
-    items = session.client.get("/v1/plugins")["items"]
-    if session.json:
-        print_json(items)
-        return
-    rows = [
+    """List plugins: loaded, quarantined, not listed, missing; and how each does now."""
+    print_items(
+        session,
+        session.client.get("/v1/plugins")["items"],
         (
-            plugin["name"],
-            plugin["status"],
-            f"{plugin['distribution']} {plugin['version']}".strip(),
-            plugin["required"],
-            ", ".join(plugin["provides"]) or plugin["error"],
-        )
-        for plugin in items
-    ]
-    print_table(("NAME", "STATUS", "FROM", "REQUIRED", "PROVIDES"), rows)
+            ("NAME", lambda one: one["name"]),
+            ("STATUS", lambda one: one["status"]),
+            ("HEALTH", lambda one: one["health"]),
+            ("FROM", lambda one: f"{one['distribution']} {one['version']}".strip()),
+            ("REQUIRED", lambda one: one["required"]),
+            ("PROVIDES", lambda one: ", ".join(one["provides"]) or one["error"]),
+        ),
+        key="name",
+    )
 
 
 @command.command("disable")

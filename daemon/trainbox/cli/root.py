@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
@@ -115,6 +114,8 @@ def main(args: list[str] | None = None) -> Any:
         # Anything else is a mistake of ours: who typed the command needs a sentence and a code,
         # who mends it the traceback.
         if os.environ.get("TRAINBOX_DEBUG") == "1":
+            import traceback
+
             traceback.print_exc()
         _leave(_unexpected(error), as_json)
 
@@ -137,6 +138,8 @@ def _usage(error: click.ClickException) -> CliError:
 
 
 def _unexpected(error: Exception) -> CliError:
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     last = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"
     return CliError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from trainbox.engine.health import Pulse
 from trainbox.engine.heartbeat import Heartbeat
 from trainbox.registry import Registry
 from trainbox.store import Store
-from trainbox_sdk.engine import Check
+from trainbox_sdk.engine import Check, PluginInfo
 from trainbox_sdk.environments import BuiltEnvironment
 from trainbox_sdk.errors import TrainboxError
 
@@ -71,6 +72,21 @@ class ReadinessProbe:
             }
             for environment in self._registry.environments.values()
         ]
+
+    async def plugins(self, infos: Sequence[PluginInfo]) -> Sequence[PluginInfo]:
+        """Return the lines of the plugin list with how each does now."""
+        return [replace(info, health=await self._plugin_health(info)) for info in infos]
+
+    async def _plugin_health(self, info: PluginInfo) -> str:
+        if info.status != "loaded":
+            return ""
+        looks = {
+            name: await self._pulse.health(name)
+            for name in self._registry.backends
+            if f"backend:{name}" in info.provides
+        }
+        sick = [f"{name}: {health.detail}" for name, health in looks.items() if not health.ok]
+        return "; ".join([*sick, *([info.error] if info.error else [])]) or "ok"
 
     async def _built(self, backend: str) -> Sequence[BuiltEnvironment]:
         try:

@@ -18,6 +18,7 @@ class PluginInfo:
         status: ``loaded``, ``quarantined`` (broken and optional), ``not listed`` (installed, absent
             from plugins.toml, never imported) or ``missing`` (listed, not installed).
         provides: what it registered, such as ``task:regression``.
+        health: ``ok``, or what is wrong with a loaded one now; empty for one that is not loaded.
     """
 
     name: str
@@ -27,6 +28,7 @@ class PluginInfo:
     required: bool
     provides: tuple[str, ...] = ()
     error: str = ""
+    health: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class DaemonCalls(Protocol):
     def tasks(self) -> Sequence[TaskInfo]:
         """List task types."""
 
-    def plugins(self) -> Sequence[PluginInfo]:
-        """List plugins, loaded and not."""
+    async def plugins(self) -> Sequence[PluginInfo]:
+        """List plugins, loaded and not, and how each loaded one does now."""
 
     async def readiness(self) -> Readiness:
         """Look at store, backends and space now."""

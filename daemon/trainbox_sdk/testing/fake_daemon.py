@@ -32,12 +32,18 @@ class FakeDaemonCalls(FakeJobs):
         self._enter("tasks")
         return (fake_data.TASK,)
 
-    def plugins(self) -> Sequence[PluginInfo]:
+    async def plugins(self) -> Sequence[PluginInfo]:
         """List one plugin of each sort."""
         self._enter("plugins")
         return (
             PluginInfo(
-                "fake", "trainbox", "0", "loaded", required=True, provides=("task:binclass",)
+                "fake",
+                "trainbox",
+                "0",
+                "loaded",
+                required=True,
+                provides=("task:binclass",),
+                health="ok",
             ),
             PluginInfo(
                 "broken", "acme", "1", "quarantined", required=False, error="ImportError: x"

@@ -23,9 +23,9 @@ class DaemonDesk(Desk):
         """List task types."""
         return self._r.registry.task_infos()
 
-    def plugins(self) -> Sequence[PluginInfo]:
-        """List plugins."""
-        return self._r.plugins()
+    async def plugins(self) -> Sequence[PluginInfo]:
+        """List plugins and how each does."""
+        return await self._r.readiness.plugins(self._r.plugins())
 
     async def readiness(self) -> Readiness:
         """Look at store, backends and space now."""

@@ -103,7 +103,7 @@ class Catalogue:
     async def plugins(self, request: web.Request, _who: Principal) -> web.StreamResponse:
         """``GET /v1/plugins``: loaded, quarantined, not listed, missing."""
         query(request, NoQuery)
-        infos = self._engine.plugins()
+        infos = await self._engine.plugins()
         return json_reply({"items": [translate.plugin(info) for info in infos], "next": None})
 
     async def environments(self, request: web.Request, who: Principal) -> web.StreamResponse:

@@ -31,4 +31,5 @@ def plugin(info: PluginInfo) -> wire.PluginOut:
         "required": info.required,
         "provides": info.provides,
         "error": info.error,
+        "health": info.health,
     }

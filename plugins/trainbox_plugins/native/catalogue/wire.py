@@ -32,3 +32,4 @@ class PluginOut(TypedDict):
     required: bool
     provides: Sequence[str]
     error: str
+    health: str
