@@ -39,6 +39,11 @@ def test_one_file_of_the_directory(run, model, tmp_path, monkeypatch):
     assert "card.md" in run("models", "card", model, code=5).err
 
 
+def test_the_files_there_are(run, model):
+    assert run("models", "files", model, "-o", "id").out.split() == ["manifest.json", "model.onnx"]
+    assert len(run("models", "files", model, "--json").json()) == 2
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -27,6 +27,11 @@ COLUMNS: tuple[Column, ...] = (
     ("SIZE", lambda m: human_bytes(m["bytes"])),
     ("CREATED", lambda m: m["created_at"]),
 )
+FILE_COLUMNS: tuple[Column, ...] = (
+    ("NAME", lambda file: file["path"]),
+    ("SIZE", lambda file: human_bytes(file["bytes"])),
+    ("DIGEST", lambda file: file["digest"]),
+)
 
 
 @click.group(cls=Noun)
@@ -91,6 +96,16 @@ def versions(session: Session, name: str) -> None:
     """List the versions of NAME, newest first."""
     path = f"/v1/models/{segment(name)}/versions"
     print_items(session, list(session.client.pages(path, limit=PAGE)), COLUMNS)
+
+
+@command.command("files")
+@click.argument("model")
+@output_option
+@pass_session
+def files(session: Session, model: str) -> None:
+    """List the files of a model's directory; 'models pull' fetches them."""
+    found = session.client.get(f"/v1/models/{segment(model)}")
+    print_items(session, pull.listed(session, found), FILE_COLUMNS, key="path")
 
 
 @command.command("card")

@@ -41,7 +41,7 @@ DATASETS = Offer("/v1/datasets?limit=200", ("name", "id"))
 JOBS = Offer("/v1/jobs?limit=200", ("id",), "name")
 TASKS = Offer("/v1/tasks", ("name",), "title")
 OFFERS: Mapping[str, Mapping[str, Offer]] = {
-    "data": {"dataset": DATASETS, "dataset_id": DATASETS},
+    "data": {"dataset": DATASETS, "datasets": DATASETS},
     "jobs": {
         "job": JOBS,
         "jobs": JOBS,
