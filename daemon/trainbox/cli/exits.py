@@ -102,7 +102,9 @@ class CliError(click.ClickException):
 
     def as_text(self) -> str:
         """Return what, where and next step as lines."""
-        lines = [f"Error: {self.message}", *(f"  {line}" for line in self.where)]
+        # A daemon that has one thing to say about one field says it twice.
+        where = (line for line in self.where if line != self.message)
+        lines = [f"Error: {self.message}", *(f"  {line}" for line in where)]
         return "\n".join([*lines, f"Next: {self.next_step}"] if self.next_step else lines)
 
     def as_json(self) -> str:
