@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-OURS = {"trainbox", "trainbox_sdk", "trainbox_plugins", "trainbox_guest"}
+OURS = {"trainbox", "trainbox_client", "trainbox_sdk", "trainbox_plugins", "trainbox_guest"}
 
 LISTED = """
 [[plugin]]
@@ -117,14 +117,14 @@ def wheel_names(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_the_wheel_has_our_four_packages_and_nothing_beside(built: Mapping[str, Path]) -> None:
+def test_the_wheel_has_our_packages_and_nothing_beside(built: Mapping[str, Path]) -> None:
     tops = {name.partition("/")[0] for name in wheel_names(built["trainbox"])}
     assert tops == OURS | {"trainbox-0.1.0.dist-info", "trainbox-0.1.0.data"}
 
 
 def test_the_wheel_has_every_file_of_the_packages(built: Mapping[str, Path]) -> None:
     """Data files too: py.typed, locks, recipes, migrations, templates."""
-    folders = [ROOT / name for name in ("daemon", "plugins", "sandbox")]
+    folders = [ROOT / name for name in ("client", "daemon", "plugins", "sandbox")]
     expected = {
         path.relative_to(folder).as_posix()
         for folder in folders
