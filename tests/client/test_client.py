@@ -236,3 +236,19 @@ def test_large_data_that_cannot_be_read_says_where(client, tmp_path):
     with pytest.raises(Rejected) as refused:
         client.datasets.upload(path)
     assert "200002" in str(refused.value) or "200001" in str(refused.value)
+
+
+def test_the_python_text_of_a_reproduction_runs(client, dataset, daemon, monkeypatch):
+    job = client.jobs.submit("binclass", dataset=dataset, params=QUICK, name="again")
+    script = client.jobs.reproduce(job.id).python
+    monkeypatch.setenv("TRAINBOX_TOKEN", daemon.token)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    repeated = client.jobs.get(done.stdout.strip())
+    assert repeated.id != job.id
+    assert (repeated.params, repeated.dataset_id) == (job.params, job.dataset_id)
+    assert repeated.resources == job.resources
+    compared = client.jobs.compare([job, repeated])
+    assert compared
+    for one in (job, repeated):
+        one.cancel()
