@@ -1,4 +1,4 @@
-"""On a terminal: a live line, and a second Ctrl-C that offers to cancel."""
+"""On a terminal: a live line, a second Ctrl-C that offers to cancel, questions and answers."""
 
 import os
 import pty
@@ -110,3 +110,24 @@ def test_logs_on_a_terminal_lose_their_escapes(terminal, daemon, job):
     text = screen.rest()
     assert process.wait(30) == 0
     assert "red [31m and  bell" in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "state"),
+    [("n\n", 130, "active"), ("\n", 130, "active"), ("y\n", 0, "revoked")],
+)
+def test_a_token_ends_only_after_a_yes(terminal, run, typed, code, state):
+    identity = run("tokens", "create", "ci", "--scope", "read", "--json").json()["id"]
+    process, screen = terminal("tokens", "revoke", identity)
+    screen.until("for good?")
+    screen.type(typed)
+    screen.rest()
+    assert process.wait(30) == code
+    assert f"state              {state}" in run("tokens", "show", identity).out
+
+
+def test_nobody_is_asked_under_no_input(terminal, run):
+    identity = run("tokens", "create", "ci", "--scope", "read", "--json").json()["id"]
+    process, screen = terminal("tokens", "revoke", identity, "--no-input")
+    assert "--yes" in screen.rest()
+    assert process.wait(30) == 2

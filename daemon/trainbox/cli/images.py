@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from trainbox.cli.exits import CliError, Exit, start_exit
-from trainbox.cli.render import human_bytes, live, print_json, print_table, safe, talk
+from trainbox.cli.output import output_option, print_items
+from trainbox.cli.render import human_bytes, live, safe, talk
 from trainbox.cli.session import Noun, Session, load_settings, pass_session
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def command() -> None:
 @command.command("build")
 @click.argument("names", nargs=-1)
 @click.option("--backend", help="On this backend; else the first healthy one.")
+@output_option
 @pass_session
 def build(session: Session, names: tuple[str, ...], backend: str | None) -> None:
     """Build environments, all of them by default; what is built already stays."""
@@ -37,6 +39,7 @@ def build(session: Session, names: tuple[str, ...], backend: str | None) -> None
 
 
 @command.command("ls")
+@output_option
 @pass_session
 def ls(session: Session) -> None:
     """List environments and where each is built."""
@@ -116,18 +119,16 @@ def _absent(environment: Environment) -> dict[str, Any]:
 
 
 def _print(session: Session, rows: list[dict[str, Any]]) -> None:
-    if session.json:
-        print_json(rows)
-        return
-    table = [
+    print_items(
+        session,
+        rows,
         (
-            row["name"],
-            row.get("backend"),
-            row["built"],
-            human_bytes(row["bytes"]) if row["built"] else None,
-            row["digest"][:12],
-            row.get("base"),
-        )
-        for row in rows
-    ]
-    print_table(("NAME", "BACKEND", "BUILT", "SIZE", "DIGEST", "BASE"), table)
+            ("NAME", lambda row: row["name"]),
+            ("BACKEND", lambda row: row.get("backend")),
+            ("BUILT", lambda row: row["built"]),
+            ("SIZE", lambda row: human_bytes(row["bytes"]) if row["built"] else None),
+            ("DIGEST", lambda row: row["digest"][:12]),
+            ("BASE", lambda row: row.get("base")),
+        ),
+        key="name",
+    )

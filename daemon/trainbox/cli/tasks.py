@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trainbox.cli.output import output_option, print_items
 from trainbox.cli.render import print_json, print_table, safe
 from trainbox.cli.session import Noun, Session, pass_session
 from trainbox.cli.urls import segment
@@ -15,15 +16,20 @@ def command() -> None:
 
 
 @command.command("ls")
+@output_option
 @pass_session
 def ls(session: Session) -> None:
     """List task types."""
-    items = session.client.get("/v1/tasks")["items"]
-    if session.json:
-        print_json(items)
-    else:
-        rows = [(t["name"], t["title"], t["plugin"]) for t in items]
-        print_table(("NAME", "TITLE", "PLUGIN"), rows)
+    print_items(
+        session,
+        session.client.get("/v1/tasks")["items"],
+        (
+            ("NAME", lambda task: task["name"]),
+            ("TITLE", lambda task: task["title"]),
+            ("PLUGIN", lambda task: task["plugin"]),
+        ),
+        key="name",
+    )
 
 
 @command.command("show")
