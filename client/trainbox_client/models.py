@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import quote
 
 from trainbox_client import frames
 from trainbox_client.documents import Document, Page, quoted
@@ -62,12 +63,21 @@ class BaseModel(Document):
         """
         return (yield from download(self, Path(path)))
 
+    def _download_directory(self, path: str | os.PathLike[str]) -> Steps[Path]:
+        """Write the whole artifact directory into ``path``: what MLflow loads, the card, the SBOM.
+
+        Raises:
+            TrainboxError: a file arrived with another digest, or cannot be written.
+        """
+        return (yield from download_directory(self, Path(path)))
+
 
 class Model(BaseModel):
     """A model whose methods block."""
 
     predict = blocking(BaseModel._predict)
     download = blocking(BaseModel._download)
+    download_directory = blocking(BaseModel._download_directory)
 
 
 class AsyncModel(BaseModel):
@@ -75,6 +85,7 @@ class AsyncModel(BaseModel):
 
     predict = awaiting(BaseModel._predict)
     download = awaiting(BaseModel._download)
+    download_directory = awaiting(BaseModel._download_directory)
 
 
 class ModelArea(Generic[D]):
@@ -110,16 +121,20 @@ class ModelArea(Generic[D]):
     def _promote(
         self, name: str, version: int, *, alias: str = "champion", reason: str = ""
     ) -> Steps[D]:
-        """Point an alias at a version, for a reason that is kept."""
+        """Point an alias at a version, for a reason that is kept; returns that version."""
         body = {"version": version, "alias": alias, "reason": reason}
-        response = yield Request("POST", f"/v1/models/{quoted(name)}/promote", json=body)
-        return self._model_type(self.transport, response.json())
+        moved = yield Request("POST", f"/v1/models/{quoted(name)}/promote", json=body)
+        return (yield from self._get(moved.json()["model_id"]))
 
     def _rollback(self, name: str, *, alias: str = "champion", reason: str = "") -> Steps[D]:
-        """Point an alias back at the version before."""
+        """Point an alias back at the version before; returns that version."""
         body = {"alias": alias, "reason": reason}
-        response = yield Request("POST", f"/v1/models/{quoted(name)}/rollback", json=body)
-        return self._model_type(self.transport, response.json())
+        moved = yield Request("POST", f"/v1/models/{quoted(name)}/rollback", json=body)
+        return (yield from self._get(moved.json()["model_id"]))
+
+    def _delete(self, model: str) -> Steps[None]:
+        """Put a model into the trash."""
+        yield Request("DELETE", f"/v1/models/{quoted(model)}")
 
 
 class Models(ModelArea[Model]):
@@ -131,6 +146,7 @@ class Models(ModelArea[Model]):
     predict = blocking(ModelArea[Model]._predict)
     promote = blocking(ModelArea[Model]._promote)
     rollback = blocking(ModelArea[Model]._rollback)
+    delete = blocking(ModelArea[Model]._delete)
 
 
 class AsyncModels(ModelArea[AsyncModel]):
@@ -142,6 +158,7 @@ class AsyncModels(ModelArea[AsyncModel]):
     predict = awaiting(ModelArea[AsyncModel]._predict)
     promote = awaiting(ModelArea[AsyncModel]._promote)
     rollback = awaiting(ModelArea[AsyncModel]._rollback)
+    delete = awaiting(ModelArea[AsyncModel]._delete)
 
 
 def predict(model: str, data: Any) -> Steps[Any]:
@@ -171,24 +188,45 @@ def _rows(data: Any) -> list[dict[str, Any]]:
 
 
 def download(model: BaseModel, path: Path) -> Steps[Path]:
-    """Fetch a model's ONNX file piece by piece; it has its name only once it is whole."""
+    """Fetch a model's ONNX file."""
     target = path / f"{model.name}-v{model.version}.onnx" if path.is_dir() else path
+    place = f"/v1/models/{quoted(model.id)}/onnx"
+    return (yield from fetch(place, target, model.bytes, model.digest))
+
+
+def download_directory(model: BaseModel, path: Path) -> Steps[Path]:
+    """Fetch every file of a model's directory."""
+    place = f"/v1/models/{quoted(model.id)}/files"
+    response = yield Request("GET", place)
+    for file in response.json()["files"]:
+        target = _within(path, file["path"])
+        yield from fetch(f"{place}/{quote(file['path'])}", target, file["bytes"], file["digest"])
+    return path
+
+
+def fetch(place: str, target: Path, size: int, digest: str) -> Steps[Path]:
+    """Fetch a file piece by piece; it has its name only once it is whole and has its digest.
+
+    Raises:
+        TrainboxError: what arrived is not what the daemon has, or it cannot be written.
+    """
     part = target.with_name(target.name + ".part")
     seen = hashlib.sha256()
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             position = 0
-            while position < model.bytes:
+            while position < size:
                 response = yield Request(
                     "GET",
-                    f"/v1/models/{quoted(model.id)}/onnx",
+                    place,
                     headers={"Range": f"bytes={position}-{position + CHUNK - 1}", "Accept": "*/*"},
                 )
                 file.write(response.content)
                 seen.update(response.content)
                 position += len(response.content)
-        if f"sha256:{seen.hexdigest()}" != model.digest:
-            raise TrainboxError(f"what arrived for {target} has another digest than {model.digest}")
+        if f"sha256:{seen.hexdigest()}" != digest:
+            raise TrainboxError(f"what arrived for {target} has another digest than {digest}")
         part.replace(target)
     except OSError as error:
         raise TrainboxError(f"cannot write {target}: {error.strerror}") from None
@@ -196,3 +234,11 @@ def download(model: BaseModel, path: Path) -> Steps[Path]:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     return target
+
+
+def _within(folder: Path, name: str) -> Path:
+    """Return where a file of the directory goes; never out of it, whatever the daemon says."""
+    parts = PurePosixPath(name).parts
+    if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
+        raise TrainboxError(f"the daemon names a file {name!r}, which would lie elsewhere")
+    return folder.joinpath(*parts)

@@ -17,6 +17,7 @@ import trainbox_client
 from trainbox_client import (
     AsyncClient,
     Client,
+    Conflict,
     JobCancelled,
     JobFailed,
     NotFound,
@@ -26,6 +27,7 @@ from trainbox_client import (
     Unreachable,
     WaitTimeout,
 )
+from trainbox_client.models import _within
 from trainbox_sdk.testing.daemon import DaemonProcess, free_port
 
 from .conftest import QUICK, ROWS, churn_csv, churn_rows
@@ -252,3 +254,27 @@ def test_the_python_text_of_a_reproduction_runs(client, dataset, daemon, monkeyp
     assert compared
     for one in (job, repeated):
         one.cancel()
+
+
+def test_promote_roll_back_and_take_away(client, dataset, model, tmp_path):
+    params = {**QUICK, "max_iterations": 41}
+    second = client.jobs.submit("binclass", dataset=dataset, params=params, name="churn").result()
+    assert second.version > model.version
+    first = client.models.promote("churn", model.version, reason="the first")
+    assert (first.id, first.aliases) == (model.id, ["champion"])
+    assert client.models.promote("churn", second.version, reason="better").id == second.id
+    assert client.models.get("churn@champion").id == second.id
+    assert client.models.rollback("churn", reason="worse at night").id == model.id
+    folder = first.download_directory(tmp_path / "churn")
+    assert {"model.onnx", "MLmodel", "card.md", "sbom.cdx.json"} <= {
+        path.name for path in folder.rglob("*") if path.is_file()
+    }
+    assert not list(folder.rglob("*.part"))
+    with pytest.raises(Conflict, match="champion"):
+        client.models.delete(first.id)
+
+
+def test_files_that_would_lie_elsewhere_are_refused(tmp_path):
+    for name in ("../x", "/etc/x", "", "a/../../x"):
+        with pytest.raises(TrainboxError, match="elsewhere"):
+            _within(tmp_path, name)
