@@ -79,6 +79,9 @@ def test_a_job_that_fails_is_exit_3_with_its_reason(run, staged, daemon, monkeyp
     monkeypatch.setattr(daemon.engine, "run", fail)
     result = run("quickstart", "--state-dir", tmp_path / "qs", code=3)
     assert "no memory left" in result.err
+    hint = result.err.splitlines()[-1]
+    assert f"'trainbox serve --state-dir {tmp_path / 'qs'}'" in hint, "its daemon has stopped"
+    assert f"TRAINBOX_STATE_DIR={tmp_path / 'qs'} trainbox jobs logs job_" in hint
     result = run("quickstart", "--state-dir", tmp_path / "qs", "--json", code=3)
     assert "no memory left" in json.loads(result.err)["where"][0]
 
@@ -156,6 +159,28 @@ def test_who_is_told_to_end_stops_the_own_daemon_too(environ, tmp_path, number):
         time.sleep(0.1)
     gone = subprocess.run(argv, capture_output=True)
     assert gone.returncode == 7, "nobody listens any more"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_who_is_told_to_end_while_it_builds_cleans_up_first(environ, tmp_path, number):
+    code = (
+        "import asyncio, sys\nfrom trainbox import workbench\n"
+        "async def build(settings, names, backend, report):\n"
+        "    try:\n        print('building', flush=True)\n        await asyncio.sleep(60)\n"
+        "    finally:\n        print('cleaned up', flush=True)\n"
+        "workbench.build_environments = build\n"
+        "from trainbox.cli.root import main\nmain(['quickstart', '--state-dir', sys.argv[1]])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "qs")],
+        env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "building\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "cleaned up\n")
+    assert "Error: Interrupted." in err
+    assert "Traceback" not in err
 
 
 def test_stopping_is_not_interrupted():

@@ -22,7 +22,7 @@ from trainbox.cli.exits import CliError, Exit
 from trainbox.cli.hints import with_commands
 from trainbox.cli.render import human_bytes, talk
 from trainbox.cli.session import Session
-from trainbox.cli.upload import CHUNK, Bar, bar
+from trainbox.cli.transfer_bar import CHUNK, Bar, bar
 from trainbox.cli.urls import segment
 
 if TYPE_CHECKING:

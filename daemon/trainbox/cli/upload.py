@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainbox.cli.exits import CliError, Exit
-from trainbox.cli.render import live
 from trainbox.cli.session import Session
+from trainbox.cli.transfer_bar import CHUNK, Bar, bar
 
-CHUNK = 256 * 1024
 WHOLE_BYTES = 16 * 1024**2
 """Up to this size a file is sent in one request."""
-SHOWN_BYTES = 8 * 1024**2
-"""From this size on a bar is worth showing."""
 
 
 @dataclass(frozen=True)
@@ -124,45 +121,6 @@ def whole(
         timeout=reading_upload(),
     )
     return response.json(), response.headers.get("Dataset-Replayed") == "true"
-
-
-class Bar:
-    """How far an upload got; shows nothing."""
-
-    def at(self, sent: int) -> None:
-        """Say how many bytes are there."""
-
-    def say(self, text: str) -> None:
-        """Say what is being done."""
-
-
-@contextlib.contextmanager
-def bar(size: int) -> Iterator[Bar]:
-    """Show a bar on a terminal for what takes longer than a blink."""
-    if not live() or size < SHOWN_BYTES:
-        yield Bar()
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(binary_units=True),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("uploading", total=size)
-
-        class Moving(Bar):
-            def at(self, sent: int) -> None:
-                shown.update(task, completed=sent)
-
-            def say(self, text: str) -> None:
-                shown.update(task, description=text)
-
-        yield Moving()
 
 
 def _chunks(source: IO[bytes]) -> Iterator[bytes]:
