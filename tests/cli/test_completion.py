@@ -38,7 +38,7 @@ def press_tab(environ, tmp_path):
             env=plain | {"PATH": path} | env,
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        return done.stdout.split()
+        return [line for line in done.stdout.split("\n") if line]
 
     return press
 
@@ -99,6 +99,12 @@ def test_a_slow_daemon_is_not_waited_for(monkeypatch):
     assert param.type.shell_complete(context, param, "") == []
     assert asked == [offers.ANSWER_S]
     assert offers.ANSWER_S <= 0.3
+
+
+def test_a_name_with_a_blank_is_one_word_for_bash(press_tab, daemon, job):
+    daemon.do(daemon.engine.finish(job("--name", "churn model (new)")))
+    assert press_tab("models", "show", "chu") == ["'churn model (new)'"]
+    assert press_tab("models", "show", r"churn\ mo") == ["'churn model (new)'"]
 
 
 def test_names_that_would_steer_the_terminal_are_left_out(press_tab, daemon, job):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -81,10 +83,15 @@ class Named(click.types.StringParamType):
         found = [] if offer.files and "/" in incomplete else list(_found(ctx, offer, incomplete))
         if offer.files and not found:
             return [CompletionItem(incomplete, type="file")]
-        return [CompletionItem(name, help=about or None) for name, about in found]
+        return [CompletionItem(_typed(name), help=about or None) for name, about in found]
 
 
 NAMED = Named()
+
+
+def _typed(name: str) -> str:
+    """Return a name as it is typed: zsh and fish quote what they insert, bash does not."""
+    return shlex.quote(name) if os.environ.get("_TRAINBOX_COMPLETE") == "bash_complete" else name
 
 
 def complete_names(params: list[click.Parameter]) -> None:
