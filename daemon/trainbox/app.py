@@ -8,6 +8,7 @@ running sandboxes are detached and re-adopted at the next start, listener, backe
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -323,6 +324,9 @@ async def run(settings: Settings, ready: Callable[[str], None]) -> None:
         ):
             house.receivers.own_ports.add(urlsplit(url).port or 0)
             house.plugins.notify_daemon_state("ready")
+            # What lives as long as the daemon is not looked at again by every full collection.
+            gc.collect()
+            gc.freeze()
             notify("READY=1")
             notify_status(f"answers at {url}")
             ready(url)

@@ -155,9 +155,18 @@ class Metrics(Recorder):
             status: of the answer; its class is kept.
             seconds: from header to last byte; None for a stream, whose length says nothing.
         """
-        self._requests.labels(method, route, f"{status // 100}xx").inc()
+        # Kept by route: the library takes longer to find a series than to count in it.
+        answered = (method, route, status // 100)
+        counter = self._counted.get(answered)
+        if counter is None:
+            counter = self._requests.labels(method, route, f"{status // 100}xx")
+            self._counted[answered] = counter
+        counter.inc()
         if seconds is not None:
-            self._request_seconds.labels(method, route).observe(seconds)
+            histogram = self._timed.get((method, route))
+            if histogram is None:
+                histogram = self._timed[method, route] = self._request_seconds.labels(method, route)
+            histogram.observe(seconds)
 
     # -- made once --------------------------------------------------------------------------------
 
@@ -211,6 +220,8 @@ class Metrics(Recorder):
         self._scrape_errors = self._counter("scrape_errors", "Scrapes that could not read gauges.")
 
     def _of_http(self) -> None:
+        self._counted: dict[tuple[str, str, int], Counter] = {}
+        self._timed: dict[tuple[str, str], Histogram] = {}
         self._requests = self._counter(
             "http_requests", "Answered requests.", "method", "route", "status_class"
         )

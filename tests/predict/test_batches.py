@@ -65,7 +65,7 @@ async def test_every_request_gets_its_rows_or_its_own_error():
     labels = wire.Output("INT64", (2,), struct.pack("<2q", 7, 8), per_row=False)
     done = wire.Group(2, wire.DONE, [floats, texts, labels])
     deliver([done, wire.Group(1, wire.BAD_INPUT, text="no"), wire.Group(1, wire.FAILED)], batch)
-    first, second = batch[0].answer.result(), batch[1].answer.result()
+    first, second = (each.answer.result().outputs() for each in batch[:2])
     assert struct.unpack("<f", first[0].data) == (1.0,)
     assert struct.unpack("<2f", second[0].data) == (2.0, 3.0)
     assert wire.read_texts(second[1].data, 2) == ["bb", ""]
@@ -80,7 +80,7 @@ def test_frames_carry_what_was_put_in():
     items = [wire.Item(2, [b"12345678", b""], packed=True), wire.Item(1, [b"abcd", b"xyz"])]
     body = b"".join(wire.run_frame(items))
     assert int.from_bytes(body[:4], "big") == len(body) - 4
-    read = wire.read_run(memoryview(body)[4:])
+    read = wire.read_run(memoryview(body)[4:]).items()
     assert [(i.rows, i.packed, [bytes(b) for b in i.buffers]) for i in read] == [
         (2, True, [b"12345678", b""]),
         (1, False, [b"abcd", b"xyz"]),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from trainbox.engine.predict_tables import TableWorkers
 from trainbox.engine.predict_tickets import SeatLimits
 from trainbox.engine.predict_values import Input, read_signature
 from trainbox.recorder import Recorder
+from trainbox.workers import predict_wire as wire
 from trainbox_sdk.artifacts import ModelView, Prediction
 from trainbox_sdk.predictions import InferRequest, InferResult, ServedModel, TableRequest
 
@@ -100,8 +100,13 @@ class Predictor:
             Unavailable: the worker died or ran out of time or memory, or too many wait; the next
                 request gets a fresh worker.
         """
-        with self._timed():
-            return await self._predict(model, onnx_path, rows, ignore_extra=ignore_extra)
+        began, result = time.monotonic(), "error"
+        try:
+            found = await self._predict(model, onnx_path, rows, ignore_extra=ignore_extra)
+            result = "ok"
+        finally:
+            self._recorder.predicted(time.monotonic() - began, result)
+        return found
 
     async def _predict(
         self,
@@ -125,9 +130,14 @@ class Predictor:
             if large
             else predict_columns.pack(columns, len(rows), loaded.inputs)
         )
-        outputs = await seat.run(item)
-        named = dict(zip((each.name for each in loaded.outputs), outputs, strict=True))
-        rows_out = predict_rows.to_rows(named, len(rows), loaded.classes)
+        answer = await seat.run(item)
+        names = loaded.output_names
+
+        def make(outputs: Sequence[wire.Output], count: int) -> list[dict[str, Any]]:
+            named = dict(zip(names, outputs, strict=True))
+            return predict_rows.to_rows(named, count, loaded.classes)
+
+        rows_out = answer.made(make, predict_rows.WHOLE, names)
         return Prediction(model.id, rows_out, predict_rows.unseen(inputs, columns))
 
     async def read_table(
@@ -150,15 +160,20 @@ class Predictor:
             TooLarge: too many rows.
             Unavailable: as :meth:`predict`.
         """
-        with self._timed():
-            return await self._infer(model, onnx_path, request)
+        began, result = time.monotonic(), "error"
+        try:
+            found = await self._infer(model, onnx_path, request)
+            result = "ok"
+        finally:
+            self._recorder.predicted(time.monotonic() - began, result)
+        return found
 
     async def _infer(self, model: ModelView, onnx_path: Path, request: InferRequest) -> InferResult:
         seat = self._seat(model, onnx_path)
         loaded = await seat.ready()
         wanted = predict_tensors.wanted_outputs(request.outputs, loaded.outputs)
         item = predict_tensors.to_item(request.inputs, loaded.inputs, self._max_rows)
-        outputs = await seat.run(item)
+        outputs = (await seat.run(item)).outputs()
         return InferResult(model, predict_tensors.to_tensors(outputs, loaded.outputs, wanted))
 
     async def describe(self, model: ModelView, onnx_path: Path) -> ServedModel:
@@ -210,15 +225,6 @@ class Predictor:
                 pids = found.pop(slot.seat.digest, [])
                 found[slot.seat.digest] = [*pids, slot.process.pid]
         return found
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        began, result = time.monotonic(), "error"
-        try:
-            yield
-            result = "ok"
-        finally:
-            self._recorder.predicted(time.monotonic() - began, result)
 
     def _inputs(self, model: ModelView) -> tuple[Input, ...]:
         """Return what :func:`read_signature` says; a version's signature never changes."""

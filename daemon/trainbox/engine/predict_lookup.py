@@ -7,9 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from trainbox_sdk.artifacts import ModelView
 from trainbox_sdk.engine import Principal
 
 KEPT_S = 1.0
@@ -17,14 +16,17 @@ KEPT_S = 1.0
 SIZE = 4096
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
-class _Known:
-    look: asyncio.Future[ModelView]
+class _Known(Generic[T]):
+    look: asyncio.Future[T]
     commits: int
     at: float
 
 
-class Lookup:
+class Lookup(Generic[T]):
     """Finds models for requests that come a thousand times a second with the same reference.
 
     An answer holds while the store has not committed anything: this process is the only one that
@@ -37,15 +39,15 @@ class Lookup:
 
     def __init__(
         self,
-        find: Callable[[Principal, str], Coroutine[Any, Any, ModelView]],
+        find: Callable[[Principal, str], Coroutine[Any, Any, T]],
         commits: Callable[[], int],
     ) -> None:
         self._find = find
         self._commits = commits
-        self._known: OrderedDict[tuple[str, frozenset[str], str], _Known] = OrderedDict()
+        self._known: OrderedDict[tuple[str, frozenset[str], str], _Known[T]] = OrderedDict()
 
-    async def model(self, who: Principal, reference: str) -> ModelView:
-        """Return the model version.
+    async def model(self, who: Principal, reference: str) -> T:
+        """Return what is known of the model version.
 
         Raises:
             NotFound: absent, or not theirs.
@@ -66,7 +68,7 @@ class Lookup:
         return await asyncio.shield(known.look)
 
 
-def _heard(look: asyncio.Future[ModelView]) -> None:
+def _heard(look: asyncio.Future[Any]) -> None:
     """Look at the outcome also if whoever asked has gone."""
     if not look.cancelled():
         look.exception()

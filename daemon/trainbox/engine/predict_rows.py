@@ -10,6 +10,8 @@ from trainbox.engine.predict_values import Input, Wrong, named
 from trainbox.workers.predict_wire import Output
 from trainbox_sdk.errors import FieldError, TooLarge, Unavailable, ValidationFailed
 
+WHOLE = frozenset({"classes"})
+"""Outputs that say the same of all rows."""
 LISTED = 100
 """Errors that one refusal lists."""
 
@@ -42,6 +44,9 @@ def to_columns(
         ignore_extra and all(isinstance(row, Mapping) and row.keys() >= names for row in rows)
     ):
         try:
+            if len(rows) == 1:
+                row = rows[0]
+                return {each.name: [each.read(row[each.name])] for each in inputs}
             return {each.name: each.column([row[each.name] for row in rows]) for each in inputs}
         except Wrong:
             pass  # which ones, and what else is wrong, is looked up below
@@ -129,7 +134,7 @@ def to_rows(
     columns = {
         name: _column(name, output, count, labels)
         for name, output in outputs.items()
-        if name != "classes"
+        if name not in WHOLE
     }
     return [
         dict(zip(columns, entries, strict=True)) for entries in zip(*columns.values(), strict=True)

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from trainbox.engine import predict_refusals as refusals
 from trainbox.engine.predict_places import Places, Slot, Spawn
-from trainbox.engine.predict_tickets import SeatLimits, Ticket, deliver, next_batch, refuse
+from trainbox.engine.predict_tickets import (
+    Answer,
+    SeatLimits,
+    Ticket,
+    deliver,
+    next_batch,
+    refuse,
+)
 from trainbox.recorder import Recorder
 from trainbox.workers import predict_wire as wire
 from trainbox.workers.predict_process import (
@@ -74,7 +81,7 @@ class Seat:
 
     # -- asking -------------------------------------------------------------------------------
 
-    async def run(self, item: wire.Item) -> Sequence[wire.Output]:
+    async def run(self, item: wire.Item) -> Answer:
         """Return the model's outputs for one request's rows.
 
         Raises:
@@ -96,7 +103,7 @@ class Seat:
         assert self.loaded is not None
         return self.loaded
 
-    async def _enter(self, item: wire.Item | None) -> Sequence[wire.Output]:
+    async def _enter(self, item: wire.Item | None) -> Answer:
         if self._closed:
             raise refusals.closing()
         if self._flight >= self._limits.waiting:

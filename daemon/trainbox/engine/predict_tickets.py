@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trainbox.engine import predict_refusals as refusals
 from trainbox.workers import predict_wire as wire
@@ -38,6 +39,57 @@ class SeatLimits:
     waiting: int
 
 
+class Outcome:
+    """The outputs of a run, which the requests that shared it divide.
+
+    Args:
+        outputs: in the model's order.
+        rows: of all its requests.
+    """
+
+    __slots__ = ("_made", "outputs", "rows")
+
+    def __init__(self, outputs: Sequence[wire.Output], rows: int) -> None:
+        self.outputs = outputs
+        self.rows = rows
+        self._made: list[Any] | None = None
+
+    def make(self, make: Make) -> list[Any]:
+        """Return what is made of all rows, made once for all who share the run."""
+        if self._made is None:
+            self._made = make(self.outputs, self.rows)
+        return self._made
+
+
+@dataclass(slots=True)
+class Answer:
+    """One request's rows of a run."""
+
+    outcome: Outcome
+    first: int
+    rows: int
+
+    def outputs(self) -> list[wire.Output]:
+        """Return the outputs of these rows; what is not per row is whole."""
+        return [each.rows(self.first, self.rows) for each in self.outcome.outputs]
+
+    def made(self, make: Make, whole: Collection[str] = (), names: Sequence[str] = ()) -> list[Any]:
+        """Return what is made of these rows, one entry per row.
+
+        Args:
+            make: of outputs and their number of rows; entry by entry, whatever the neighbours.
+            whole: names of outputs that need not be per row.
+            names: of all outputs.
+        """
+        outcome = self.outcome
+        alone = self.rows == outcome.rows
+        if not alone and not all(
+            each.per_row or name in whole for name, each in zip(names, outcome.outputs, strict=True)
+        ):
+            return make(self.outputs(), self.rows)
+        return outcome.make(make)[self.first : self.first + self.rows]
+
+
 @dataclass(slots=True)
 class Ticket:
     """One request in the queue.
@@ -50,9 +102,14 @@ class Ticket:
     """
 
     item: wire.Item | None
-    answer: asyncio.Future[Sequence[wire.Output]]
+    answer: asyncio.Future[Answer]
     deadline: float
     alone: bool = False
+
+
+Make = Callable[[Sequence[wire.Output], int], list[Any]]
+READY = Answer(Outcome((), 0), 0, 0)
+"""For those who only asked for a process."""
 
 
 def next_batch(pending: deque[Ticket], loaded: Loaded, batch_rows: int) -> list[Ticket]:
@@ -68,7 +125,7 @@ def next_batch(pending: deque[Ticket], loaded: Loaded, batch_rows: int) -> list[
     while pending:
         ticket = pending[0]
         if ticket.item is None and not ticket.answer.done():
-            ticket.answer.set_result(())
+            ticket.answer.set_result(READY)
         if ticket.answer.done() or ticket.item is None:  # gave up, or was told already
             pending.popleft()
             continue
@@ -88,11 +145,13 @@ def deliver(groups: Sequence[wire.Group], batch: Sequence[Ticket]) -> None:
     at = 0
     for group in groups:
         row = 0
-        for ticket in batch[at : at + group.count]:
+        sharing = batch[at : at + group.count]
+        outcome = Outcome(group.outputs, sum(t.item.rows for t in sharing if t.item is not None))
+        for ticket in sharing:
             assert ticket.item is not None
             rows = ticket.item.rows
             if group.status == wire.DONE and not ticket.answer.done():
-                ticket.answer.set_result([each.rows(row, rows) for each in group.outputs])
+                ticket.answer.set_result(Answer(outcome, row, rows))
             elif group.status == wire.BAD_INPUT:
                 refuse(ticket, refusals.bad_input(group.text))
             elif group.status == wire.FAILED:

@@ -9,6 +9,7 @@ import socket
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ class Loaded:
     independent: bool
     applied: Mapping[str, str]
     missing: Mapping[str, str]
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the outputs, in order."""
+        return tuple(each.name for each in self.outputs)
+
+    @cached_property
+    def input_names(self) -> frozenset[str]:
+        """The names of the inputs."""
+        return frozenset(each.name for each in self.inputs)
 
 
 class _Channel(asyncio.Protocol):

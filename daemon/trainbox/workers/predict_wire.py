@@ -157,8 +157,59 @@ def write_texts(texts: Sequence[bytes]) -> bytes:
     return b"".join([part for text in texts for part in (length(len(text)), text)])
 
 
+def read_each(buffer: Buffer, rows: Sequence[int], sizes: Sequence[int]) -> list[str]:
+    """Return the texts of several requests that lie one behind the other.
+
+    Args:
+        buffer: all of them, each text behind its length.
+        rows: of each request.
+        sizes: bytes of each request; no text may reach into the next one's.
+
+    Raises:
+        ValueError: as :func:`read_texts`.
+    """
+    data, place, texts = bytes(buffer), 0, list[str]()
+    for count, size in zip(rows, sizes, strict=True):
+        begin, end = place + LENGTH, place + size
+        if count == 1 and int.from_bytes(data[place:begin], "little") == end - begin:
+            texts.append(data[begin:end].decode())
+        else:
+            texts += read_texts(data[place:end], count)
+        place = end
+    return texts
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The requests of a run as they came: all buffers of an input in one piece.
+
+    Attributes:
+        rows: of each request.
+        packed: of each request.
+        sizes: bytes of each request, by input.
+        columns: a buffer per input, request behind request.
+    """
+
+    rows: Sequence[int]
+    packed: Sequence[int]
+    sizes: Sequence[Sequence[int]]
+    columns: Sequence[Buffer]
+
+    def items(self) -> list[Item]:
+        """Return the requests one by one."""
+        ends = [list(accumulate(sizes, initial=0)) for sizes in self.sizes]
+        return [
+            Item(
+                rows,
+                [column[e[at] : e[at + 1]] for column, e in zip(self.columns, ends, strict=True)],
+                packed=bool(packed),
+            )
+            for at, (rows, packed) in enumerate(zip(self.rows, self.packed, strict=True))
+        ]
+
+
 def run_frame(items: Sequence[Item]) -> list[Buffer]:
-    """Return the frame of a run, in pieces.
+    """Return the frame of a run, in pieces: input by input, so that the worker need not sort.
 
     Raises:
         BadFrame: larger than :data:`MAX_BYTES`.
@@ -168,22 +219,19 @@ def run_frame(items: Sequence[Item]) -> list[Buffer]:
     for item in items:
         numbers += (item.rows, int(item.packed), *map(len, item.buffers))
     head = struct.pack(f"<{len(numbers)}I", *numbers)
-    return framed([head, *(buffer for item in items for buffer in item.buffers)])
+    columns = zip(*(item.buffers for item in items), strict=True)
+    return framed([head, *(buffer for column in columns for buffer in column)])
 
 
-def read_run(body: memoryview) -> list[Item]:
+def read_run(body: memoryview) -> Run:
     """Return the requests of a run."""
     count, width = struct.unpack_from("<2I", body)
     step = 2 + width
     numbers = struct.unpack_from(f"<{count * step}I", body, 8)
-    place, items = 8 + 4 * len(numbers), []
-    for start in range(0, len(numbers), step):
-        buffers = []
-        for size in numbers[start + 2 : start + step]:
-            buffers.append(body[place : place + size])
-            place += size
-        items.append(Item(numbers[start], buffers, packed=bool(numbers[start + 1])))
-    return items
+    sizes = [numbers[2 + at :: step] for at in range(width)]
+    ends = list(accumulate(map(sum, sizes), initial=8 + 4 * len(numbers)))
+    columns = [body[begin:end] for begin, end in pairwise(ends)]
+    return Run(numbers[::step], numbers[1::step], sizes, columns)
 
 
 def answer_frame(groups: Sequence[Group]) -> list[Buffer]:
@@ -195,7 +243,7 @@ def answer_frame(groups: Sequence[Group]) -> list[Buffer]:
         parts += (struct.pack("<4I", *head), text)
         for output in group.outputs:
             offsets = output.offsets
-            size, rank = memoryview(output.data).nbytes, len(output.shape)
+            size, rank = len(output.data), len(output.shape)
             head = (_NAMES.index(output.datatype), int(output.per_row), rank, len(offsets))
             numbers = (*output.shape, *offsets, size)
             parts += (struct.pack(f"<4I{len(numbers)}Q", *head, *numbers), output.data)
@@ -253,7 +301,7 @@ def framed(parts: Sequence[Buffer]) -> list[Buffer]:
     Raises:
         BadFrame: larger than :data:`MAX_BYTES`.
     """
-    size = sum(memoryview(part).nbytes for part in parts)
+    size = sum(map(len, parts))
     if size > MAX_BYTES:
         raise BadFrame(f"a frame of {size} bytes is over {MAX_BYTES}")
     return [size.to_bytes(LENGTH, "big"), *parts]

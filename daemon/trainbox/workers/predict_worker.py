@@ -80,8 +80,23 @@ def serve(sock: socket.socket, graph: Graph) -> int:
     return 0
 
 
-def answer(graph: Graph, items: Sequence[wire.Item]) -> Iterator[wire.Group]:
-    """Run requests: all whose neighbours are good in one batch, and each alone if that fails."""
+def answer(graph: Graph, run: wire.Run) -> Iterator[wire.Group]:
+    """Run requests: all good neighbours in one batch, and each alone if that fails."""
+    columns = graph.together(run)
+    if columns is None:
+        yield from one_by_one(graph, run.items())
+        return
+    count = len(run.rows)
+    group = attempt(graph, [columns], sum(run.rows), count)
+    if stands(graph, group):
+        yield group
+        return
+    for item in run.items():
+        yield attempt(graph, [graph.columns(item)], item.rows)
+
+
+def one_by_one(graph: Graph, items: Sequence[wire.Item]) -> Iterator[wire.Group]:
+    """Run requests of which one at least is bad, so that each is looked at."""
     from trainbox.workers.tensors import BadInput
 
     waiting: list[tuple[wire.Item, list[Any]]] = []
@@ -101,20 +116,27 @@ def batch(graph: Graph, requests: Sequence[tuple[wire.Item, list[Any]]]) -> Iter
     """Run requests as one batch; where that fails or cannot be divided, one by one."""
     if not requests:
         return
-    group = attempt(graph, requests)
-    divided = group.status == wire.DONE and graph.splits(group.outputs)
-    if len(requests) == 1 or group.status == wire.OUT_OF_MEMORY or divided:
+    rows = sum(item.rows for item, _ in requests)
+    group = attempt(graph, [columns for _, columns in requests], rows, len(requests))
+    if stands(graph, group):
         yield group
         return
-    for request in requests:
-        yield attempt(graph, [request])
+    for item, columns in requests:
+        yield attempt(graph, [columns], item.rows)
 
 
-def attempt(graph: Graph, requests: Sequence[tuple[wire.Item, list[Any]]]) -> wire.Group:
-    """Run the model once; whatever it raises is the group's outcome."""
-    count, rows = len(requests), sum(item.rows for item, _ in requests)
+def stands(graph: Graph, group: wire.Group) -> bool:
+    """Whether the outcome of a batch can be told to each of its requests."""
+    divided = group.status == wire.DONE and graph.splits(group.outputs)
+    return group.count == 1 or group.status == wire.OUT_OF_MEMORY or divided
+
+
+def attempt(
+    graph: Graph, columns: Sequence[Sequence[Any]], rows: int, count: int = 1
+) -> wire.Group:
+    """Run the model once for ``count`` requests; whatever it raises is the group's outcome."""
     try:
-        outputs = graph.run([columns for _, columns in requests], rows)
+        outputs = graph.run(columns, rows)
     except Exception as error:  # noqa: BLE001 - whatever a stranger's graph makes it raise
         text = f"{type(error).__name__}: {error}"[:2000]
         greedy = isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY)

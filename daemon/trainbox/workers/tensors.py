@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,15 @@ class Graph:
             for value, buffer in zip(self._inputs, item.buffers, strict=True)
         ]
 
+    def together(self, run: wire.Run) -> list[Any] | None:
+        """Return the columns of all requests of a run, or None if one must be looked at alone."""
+        if any(run.packed) and len(run.rows) > 1:
+            return None
+        try:
+            return [_shared_column(value, run, at) for at, value in enumerate(self._inputs)]
+        except BadInput:
+            return None
+
     def run(self, requests: Sequence[Sequence[Any]], rows: int) -> list[wire.Output]:
         """Run the model once on the columns of some requests, one behind the other.
 
@@ -114,20 +123,47 @@ def _spec(value: Any) -> dict[str, Any]:
     return {"name": value.name, "datatype": datatype, "shape": shape}
 
 
+def _shared_column(value: Any, run: wire.Run, at: int) -> Any:
+    """Return one input of all requests; what is said of a whole column holds for each of them.
+
+    Raises:
+        BadInput: one request's part of it is bad.
+    """
+    rows, sizes, buffer = run.rows, run.sizes[at], run.columns[at]
+    datatype, _ = wire.ONNX_TYPES[value.type]
+    if datatype == "BYTES":
+        if run.packed[0]:
+            return _texts(value, wire.unpack_texts, buffer, rows[0])
+        return _texts(value, wire.read_each, buffer, rows, sizes)
+    width = wire.WIDTHS[datatype]
+    if list(sizes) != [width * count for count in rows]:
+        raise BadInput(f"input {value.name!r} has a part of another size")
+    return _numbers(value, buffer)
+
+
 def _column(value: Any, buffer: wire.Buffer, item: wire.Item) -> Any:
-    datatype, code = wire.ONNX_TYPES[value.type]
+    datatype, _ = wire.ONNX_TYPES[value.type]
     if datatype == "BYTES":
         read = wire.unpack_texts if item.packed else wire.read_texts
-        try:
-            texts = read(buffer, item.rows)
-        except ValueError as error:
-            raise BadInput(f"input {value.name!r}: {error}") from error
-        if "\0" in "".join(texts):
-            raise BadInput(f"input {value.name!r}: texts must not hold a NUL character")
-        return texts
+        return _texts(value, read, buffer, item.rows)
     wanted = item.rows * wire.WIDTHS[datatype]
     if len(buffer) != wanted:
         raise BadInput(f"input {value.name!r} has {len(buffer)} bytes, not {wanted}")
+    return _numbers(value, buffer)
+
+
+def _texts(value: Any, read: Callable[..., list[str]], *given: Any) -> list[str]:
+    try:
+        texts = read(*given)
+    except ValueError as error:
+        raise BadInput(f"input {value.name!r}: {error}") from error
+    if "\0" in "".join(texts):
+        raise BadInput(f"input {value.name!r}: texts must not hold a NUL character")
+    return texts
+
+
+def _numbers(value: Any, buffer: wire.Buffer) -> Any:
+    datatype, code = wire.ONNX_TYPES[value.type]
     if datatype == "BOOL" and max(buffer, default=0) > 1:
         raise BadInput(f"input {value.name!r}: a BOOL is one byte, 0 or 1")
     return np.frombuffer(buffer, dtype=f"<{code}")

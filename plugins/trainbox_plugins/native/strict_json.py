@@ -10,12 +10,18 @@ from typing import Any
 from trainbox_plugins.native.errors import Malformed
 from trainbox_sdk.errors import FieldError, ValidationFailed
 
+NOT_READ = object()
+"""Stands for a document that is no JSON."""
 
-def check_json(raw: bytes) -> None:
+
+def check_json(raw: bytes) -> object:
     """Refuse a document that readers could understand in two ways, or that none should try.
 
     Args:
         raw: a request body, already of bounded size.
+
+    Returns:
+        The document, or :data:`NOT_READ`: then the wire model's own reader says where.
 
     Raises:
         Malformed: a name twice in one object, an integer of thousands of digits, or nesting
@@ -35,11 +41,12 @@ def check_json(raw: bytes) -> None:
             "The request body is nested too deeply.", hint="Send less deeply nested values."
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError):
-        return  # the wire model's own reader says where
+        return NOT_READ
     except ValueError:
         raise Malformed("The request body has an integer of thousands of digits.") from None
     if not reader.finite:
         require_finite(document, ())
+    return document
 
 
 def require_finite(value: object, where: tuple[str | int, ...]) -> None:

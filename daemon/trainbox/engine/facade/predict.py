@@ -24,7 +24,7 @@ class PredictDesk(Desk):
 
     def __init__(self, rooms: Rooms) -> None:
         super().__init__(rooms)
-        self._lookup = Lookup(rooms.access.model, lambda: rooms.store.commits)
+        self._lookup = Lookup(self._find, lambda: rooms.store.commits)
 
     async def predict(self, who: Principal, request: PredictRequest) -> Prediction:
         """Predict rows in a confined worker process."""
@@ -57,5 +57,8 @@ class PredictDesk(Desk):
 
     async def _model(self, who: Principal, reference: str) -> tuple[ModelView, Path]:
         self._r.access.require(who, "predict")
-        model = await self._lookup.model(who, reference)
+        return await self._lookup.model(who, reference)
+
+    async def _find(self, who: Principal, reference: str) -> tuple[ModelView, Path]:
+        model = await self._r.access.model(who, reference)
         return model, self._r.blobs.path(model.digest)

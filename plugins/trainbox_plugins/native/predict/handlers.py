@@ -78,7 +78,7 @@ class Predictions:
             )
             result = await self._engine.predict_table(who, table)
         elif request.content_type == JSON:
-            body = await json_body(request, wire.PredictIn)
+            body = await json_body(request, wire.PredictIn, once=True)
             asked = PredictRequest(model, translate.rows(body), options.ignore_extra)
             result = await self._engine.predict(who, asked)
         else:
