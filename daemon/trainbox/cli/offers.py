@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,6 +20,8 @@ ANSWER_S = 0.3
 """Longest wait for the daemon: somebody has pressed a key and looks at the line."""
 MOST_BYTES = 4 * 1024 * 1024
 OK = 200
+
+Locate = Callable[[click.Context], tuple[str, str]]
 
 
 class Offer(NamedTuple):
@@ -68,7 +70,14 @@ NAMES = frozenset(name for each in OFFERS.values() for name in each)
 
 
 class Named(click.types.StringParamType):
-    """Text that names something the daemon has."""
+    """Text that names something the daemon has.
+
+    Args:
+        locate: returns URL and token for a command line that is being typed.
+    """
+
+    def __init__(self, locate: Locate) -> None:
+        self._locate = locate
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -80,13 +89,26 @@ class Named(click.types.StringParamType):
         offer = OFFERS.get(noun or "", {}).get(param.name or "")
         if offer is None:
             return []
-        found = [] if offer.files and "/" in incomplete else list(_found(ctx, offer, incomplete))
+        found = (
+            [] if offer.files and "/" in incomplete else list(self._found(ctx, offer, incomplete))
+        )
         if offer.files and not found:
             return [CompletionItem(incomplete, type="file")]
         return [CompletionItem(_typed(name), help=about or None) for name, about in found]
 
-
-NAMED = Named()
+    def _found(
+        self, ctx: click.Context, offer: Offer, incomplete: str
+    ) -> Iterator[tuple[str, str]]:
+        try:
+            items = _items(*self._locate(ctx), offer.path)
+        except Exception:  # noqa: BLE001 - whatever is wrong, a half-typed line must not print it
+            return
+        seen: set[str] = set()
+        for item in items:
+            for name in _names(item, offer, incomplete):
+                if name not in seen and name.isprintable():
+                    seen.add(name)
+                    yield name, str(item.get(offer.about) or "")
 
 
 def _typed(name: str) -> str:
@@ -94,24 +116,11 @@ def _typed(name: str) -> str:
     return shlex.quote(name) if os.environ.get("_TRAINBOX_COMPLETE") == "bash_complete" else name
 
 
-def complete_names(params: list[click.Parameter]) -> None:
+def complete_names(params: list[click.Parameter], locate: Locate) -> None:
     """Have text that names something completed with names."""
     for param in params:
         if param.type is click.STRING and param.name in NAMES:
-            param.type = NAMED
-
-
-def _found(ctx: click.Context, offer: Offer, incomplete: str) -> Iterator[tuple[str, str]]:
-    try:
-        items = _items(ctx, offer.path)
-    except Exception:  # noqa: BLE001 - whatever is wrong, a half-typed line must not print it
-        return
-    seen: set[str] = set()
-    for item in items:
-        for name in _names(item, offer, incomplete):
-            if name not in seen and name.isprintable():
-                seen.add(name)
-                yield name, str(item.get(offer.about) or "")
+            param.type = Named(locate)
 
 
 def _names(item: Mapping[str, Any], offer: Offer, incomplete: str) -> Iterator[str]:
@@ -122,14 +131,7 @@ def _names(item: Mapping[str, Any], offer: Offer, incomplete: str) -> Iterator[s
             yield name
 
 
-def _items(ctx: click.Context, path: str) -> list[Mapping[str, Any]]:
-    from trainbox.cli.session import Session
-
-    session = ctx.find_object(Session) or Session()
-    root = ctx.find_root().params
-    session.url = session.url or root.get("url")
-    session.token = session.token or root.get("token")
-    url, token = session.base_url(), session.bearer()
+def _items(url: str, token: str, path: str) -> list[Mapping[str, Any]]:
     connection = _connection(url)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})

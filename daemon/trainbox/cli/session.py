@@ -112,12 +112,21 @@ def _dotted(loc: Sequence[int | str]) -> str:
     return ".".join(map(str, loc))
 
 
+def _while_typing(ctx: click.Context) -> tuple[str, str]:
+    """Return URL and token for a command line that no command has run yet."""
+    session = ctx.find_object(Session) or Session()
+    given = ctx.find_root().params
+    session.url = session.url or given.get("url")
+    session.token = session.token or given.get("token")
+    return session.base_url(), session.bearer()
+
+
 class Verb(click.Command):
     """A command that takes ``--json``, ``--url`` and ``--token`` after its name, too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        complete_names(self.params)
+        complete_names(self.params, _while_typing)
         self.params += [
             click.Option(
                 ["--json", "as_json"],
