@@ -183,6 +183,29 @@ def test_who_is_told_to_end_while_it_builds_cleans_up_first(environ, tmp_path, n
     assert "Traceback" not in err
 
 
+def test_a_build_that_waits_for_a_process_ends_with_it(environ, tmp_path):
+    code = (
+        "import asyncio, subprocess, sys\nfrom trainbox import workbench\n"
+        "def pip():\n"
+        "    child = subprocess.Popen(['sleep', '300'])\n"
+        "    print(child.pid, flush=True)\n"
+        "    print(child.wait(), flush=True)\n"
+        "async def build(settings, names, backend, report):\n"
+        "    await asyncio.to_thread(pip)\n"
+        "workbench.build_environments = build\n"
+        "from trainbox.cli.root import main\nmain(['quickstart', '--state-dir', sys.argv[1]])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "qs")],
+        env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    child = int(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, f"{-signal.SIGTERM}\n")
+    assert not pathlib.Path(f"/proc/{child}").exists()
+
+
 def test_stopping_is_not_interrupted():
     with child.undisturbed():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -53,14 +53,28 @@ def own_daemon(state_dir: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def told_to_end_is_interrupted() -> Iterator[None]:
-    """Leave for SIGTERM and SIGHUP as for Ctrl-C: nobody else would stop the child."""
+def told_to_end_is_interrupted(*, first: Callable[[], None] | None = None) -> Iterator[None]:
+    """Leave for SIGTERM and SIGHUP as for Ctrl-C: nobody else would stop the child.
+
+    Args:
+        first: called in the signal handler, before the interrupt.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if first is not None:
+            first()
         raise KeyboardInterrupt
 
     with _handled((signal.SIGTERM, signal.SIGHUP), interrupt):
         yield
+
+
+def end_children() -> None:
+    """Send SIGTERM to the processes that this one started; who waits for one cleans up after it."""
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread or the child has ended since
+            for pid in listed.read_text(encoding="ascii").split():
+                os.kill(int(pid), signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from trainbox.cli.child import own_daemon, told_to_end_is_interrupted, undisturbed
+from trainbox.cli.child import end_children, own_daemon, told_to_end_is_interrupted, undisturbed
 from trainbox.cli.exits import CliError, Exit
 from trainbox.cli.follow import deadline, display, leave_with
 from trainbox.cli.images import progress, run_async
@@ -80,7 +80,9 @@ def command(session: Session, state_dir: Path, trials: int, backend: str | None)
 def _quickstart(session: Session, state_dir: Path, trials: int, backend: str | None) -> None:
     story = Story()
     asked_for = backend is not None
-    with story.part("environment", "Making the training environment ready"):
+    # A build goes on in threads that wait for pip and the like: those would be waited for.
+    stop = told_to_end_is_interrupted(first=end_children)
+    with story.part("environment", "Making the training environment ready"), stop:
         backend = _environment(state_dir, backend)
     talk(f"  backend: {backend}")
     with contextlib.ExitStack() as stack:
