@@ -22,6 +22,7 @@ class Echo(Surface):
             Route("GET", "/echo", self.hello),
             Route("POST", "/echo/small", self.body, 100),
             Route("POST", "/echo/large", self.body, 100_000),
+            Route("POST", "/echo/huge", self.body, 3_000_000),
             Route("POST", "/echo/stream", self.stream, None),
             Route("GET", "/echo/boom", self.boom),
             Route("GET", "/echo/half", self.half),

@@ -119,6 +119,12 @@ async def test_each_route_has_its_own_cap(api):
     )
 
 
+async def test_a_cap_above_a_mebibyte_is_the_one_that_counts(api):
+    fits = await api.http.post("/echo/huge", data=io.BytesIO(b"x" * 3_000_000))
+    assert await fits.text() == "3000000"
+    assert (await api.http.post("/echo/huge", data=io.BytesIO(b"x" * 3_000_001))).status == 413
+
+
 async def test_chunked_bodies_without_a_length_are_capped_too(api):
     async def pieces(count):
         for _ in range(count):

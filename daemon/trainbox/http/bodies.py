@@ -16,7 +16,8 @@ async def read_capped(request: web.Request, limit: int, timeout_s: float) -> web
         timeout_s: for the whole body to arrive.
 
     Returns:
-        The request to hand on: where the header states no honest size, a copy that counts.
+        The request to hand on: where the header states no honest size, or more than aiohttp
+        would take, a copy that counts up to the limit.
 
     Raises:
         web.HTTPRequestEntityTooLarge: 413.
@@ -28,7 +29,11 @@ async def read_capped(request: web.Request, limit: int, timeout_s: float) -> web
     declared = request.content_length
     if declared is not None and declared > limit:
         raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=declared)
-    if declared is None or hdrs.CONTENT_ENCODING in request.headers:
+    if (
+        declared is None
+        or hdrs.CONTENT_ENCODING in request.headers
+        or declared > request.client_max_size  # aiohttp's own limit: 1 MiB
+    ):
         request = request.clone(client_max_size=limit)
     try:
         if request.content.is_eof():  # small bodies come with their header: nothing to wait for
