@@ -8,9 +8,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from trainbox_client.errors import TrainboxError
+
 
 def quoted(part: str) -> str:
-    """Return one segment of a path, whatever is in it."""
+    """Return one segment of a path, whatever is in it.
+
+    Raises:
+        TrainboxError: empty or dots alone, which would lead to another path.
+    """
+    if part in {"", ".", ".."}:
+        raise TrainboxError(f"{part!r} is no id and no name")
     return quote(part, safe="")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -42,17 +43,25 @@ def to_rows(frame: Any) -> list[dict[str, Any]]:
 
 
 def scalar(value: Any) -> Any:
-    """Return a cell as a JSON scalar; what is missing becomes None."""
+    """Return a cell as a JSON scalar; what is missing becomes None.
+
+    Raises:
+        TrainboxError: it is infinite, which JSON cannot say; a gap would be another value.
+    """
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    if value != value:  # noqa: PLR0124 - NaN and NaT are what is not itself
+    gap = type(value).__name__ in {"NAType", "NaTType"}  # pandas' own; the first has no truth
+    if gap or value != value:  # noqa: PLR0124 - NaN is what is not itself
         return None
     if isinstance(value, (dt.datetime, dt.date)):
         return value.isoformat()
     if hasattr(value, "item"):  # a NumPy scalar
         return scalar(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, (float, decimal.Decimal)):
+        number = float(value)
+        if math.isinf(number):
+            raise TrainboxError("a cell is infinite: send a number, or None for a missing value")
+        return number
     return str(value)
 
 

@@ -42,11 +42,17 @@ def locate(url: str | None = None, token: str | None = None) -> Daemon:
         token: else ``TRAINBOX_TOKEN``, else the file the daemon wrote into its state directory.
 
     Raises:
-        TrainboxError: not a URL, or no token anywhere.
+        TrainboxError: not a URL, no token anywhere, or one that no header can carry.
     """
     given = (url or os.environ.get("TRAINBOX_URL") or DEFAULT_URL).rstrip("/")
-    parts = urlsplit(given)
+    try:
+        parts = urlsplit(given)
+        _ = parts.port
+    except ValueError as error:
+        raise TrainboxError(f"{given!r} is not a URL of a daemon: {error}") from None
     bearer = token or os.environ.get("TRAINBOX_TOKEN") or _token_file()
+    if not bearer.isascii() or not bearer.isprintable():
+        raise TrainboxError("the token holds characters that no token has; is it all of one line?")
     if parts.scheme == "unix" and parts.path:
         return Daemon("http://localhost", bearer, parts.path)
     if parts.scheme not in {"http", "https"} or not parts.hostname:

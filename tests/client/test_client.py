@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 
 import onnxruntime
 import pandas
@@ -141,6 +142,39 @@ def test_a_result_is_waited_for_through_a_kill_of_the_daemon(tmp_path):
             reader.join(60)
             assert model.job_id == job.id
             assert seen == sorted(set(seen)) == [event["seq"] for event in daemon.events(job.id)]
+
+
+def test_cells_of_every_kind(client, model):
+    plain, whole = model.predict([{**ROWS[0], "age": 41.5}]), model.predict(ROWS[0])
+    assert model.predict([{**ROWS[0], "age": Decimal("41.5")}]) == plain
+    gap = model.predict([{**ROWS[0], "age": None}])
+    for missing in (float("nan"), pandas.NA, pandas.NaT):
+        assert model.predict([{**ROWS[0], "age": missing}]) == gap
+    assert whole
+    for endless in (float("inf"), Decimal("-Infinity")):
+        with pytest.raises(TrainboxError, match="infinite"):
+            model.predict([{**ROWS[0], "age": endless}])
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_names_that_would_lead_elsewhere(client, name):
+    for get in (client.datasets.get, client.jobs.get, client.models.get):
+        with pytest.raises(TrainboxError, match="no id and no name"):
+            get(name)
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "words"),
+    [
+        ("http://[::1", "x", "not a URL"),
+        ("http://h:99999", "x", "not a URL"),
+        ("http://h", "two\nlines", "token"),
+        ("http://h", "tëst", "token"),
+    ],
+)
+def test_what_no_client_can_be(url, token, words):
+    with pytest.raises(TrainboxError, match=words):
+        Client(url, token)
 
 
 def test_nobody_answers_and_nobody_knows_me(daemon):
