@@ -299,6 +299,28 @@ async def test_the_content_as_csv_and_as_a_range(api, dataset, csv_text):
     assert (part.status, await part.read()) == (206, csv_text.encode()[:3])
 
 
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ("items=0-1", 200),
+        ("bytes=5-2", 200),
+        ("bytes=a-b", 200),
+        ("bytes=-", 200),
+        ("bytes=0-1,3-4", 200),
+        ("bytes=-2", 206),
+        ("bytes=-0", 416),
+        ("bytes=999999-", 416),
+    ],
+)
+async def test_ranges_that_are_none_are_ignored(api, dataset, csv_text, asked, status):
+    made = await dataset(name="r")
+    part = await api.http.get(f"/v1/datasets/{made['id']}/content", headers={"Range": asked})
+    assert part.status == status
+    if status != 416:
+        whole = csv_text.encode()
+        assert await part.read() == (whole if status == 200 else whole[-2:])
+
+
 async def test_thrown_away_restored_and_purged(api, dataset, problem, stranger):
     made = await dataset(name="t")
     path = f"/v1/datasets/{made['id']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from trainbox_sdk.engine import Page
 
 T = TypeVar("T")
 
+_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 _DECIDED_HERE = (
     hdrs.IF_MATCH,
     hdrs.IF_NONE_MATCH,
@@ -70,14 +72,23 @@ def _check_range(request: web.Request, size: int, etag: str) -> None:
     """
     if request.headers.get(hdrs.IF_RANGE, etag) != etag:
         return
-    try:
-        start = request.http_range.start
-    except ValueError:
-        start = size
-    if start is not None and start >= size:
+    found = _one_range(request.headers)
+    if found is not None and (int(found[1]) >= size if found[1] else int(found[2]) == 0):
         raise web.HTTPRequestRangeNotSatisfiable(
             text=f"The file has {size} bytes.", headers={hdrs.CONTENT_RANGE: f"bytes */{size}"}
         )
+
+
+def _one_range(headers: Mapping[str, str]) -> re.Match[str] | None:
+    """Return the range asked for; None where none is, or one to be ignored (RFC 9110 §14.2).
+
+    Ignored are other units, several ranges and what is no range: the answer is the whole file.
+    """
+    found = _RANGE.fullmatch(headers.get(hdrs.RANGE, "").strip())
+    if found is None or not (found[1] or found[2]):
+        return None
+    backwards = found[1] and found[2] and int(found[2]) < int(found[1])
+    return None if backwards else found
 
 
 class DigestFileResponse(web.FileResponse):
@@ -96,7 +107,8 @@ class DigestFileResponse(web.FileResponse):
         """Start the answer."""
         headers = request.headers.copy()
         if_range = headers.get(hdrs.IF_RANGE)
-        if if_range is not None and if_range != self._digest_etag:
+        changed = if_range is not None and if_range != self._digest_etag
+        if changed or _one_range(headers) is None:
             headers.popall(hdrs.RANGE, None)
         for name in _DECIDED_HERE:
             headers.popall(name, None)
