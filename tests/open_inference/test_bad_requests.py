@@ -212,6 +212,13 @@ def test_packed_bodies_that_cannot_be_unpacked(daemon: DaemonProcess, encoding: 
     assert answer["error"]
 
 
+def test_a_token_that_may_not_predict_is_told_so_before_its_body(daemon: DaemonProcess) -> None:
+    reader = daemon.call("POST", "/v1/tokens", {"name": "reader", "scopes": ["read"]})
+    for path in ("/v2/models/churn/infer", "/v2/models/churn/versions/1/infer"):
+        status = daemon.request("POST", path, b"{}", token=reader["token"])[0]
+        assert status == 403
+
+
 def test_alias_and_version_at_once(daemon: DaemonProcess) -> None:
     path = "/v2/models/churn@best/versions/1/infer"
     status, answer = post(daemon, {"inputs": [AGE, CITY]}, path)

@@ -130,6 +130,9 @@ def test_the_last_admin_stays(daemon):
     with pytest.raises(RequestFailed) as refused:
         daemon.call("DELETE", f"/v1/tokens/{own['id']}")
     assert refused.value.body["code"] == "last_admin_token"
+    with pytest.raises(RequestFailed) as refused:
+        daemon.call("POST", f"/v1/tokens/{own['id']}/rotate", {"expires_in_s": 1})
+    assert refused.value.body["code"] == "last_admin_token"
 
 
 def test_admin_alone_may_see_or_make_tokens_and_read_the_audit_log(daemon):

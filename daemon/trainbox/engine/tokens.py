@@ -95,6 +95,8 @@ class TokenRoom:
             *_time_faults("expires_in_s", expires_in_s, least=1.0, most=MAX_AGE_S),
         ]
         _refuse(wrong)
+        if expires_in_s is not None:
+            self._keep_an_admin(token_id)
         view, text = await self._store.tokens.rotate(
             token_id,
             who=who.id,
@@ -107,12 +109,7 @@ class TokenRoom:
         """End a token, unless nobody could make another one then."""
         self._access.require(who, ADMIN)
         await self._found(token_id)
-        if [view.id for view in self._store.tokens.usable(ADMIN)] == [token_id]:
-            raise Conflict(
-                f"{token_id} is the last token with the scope 'admin'",
-                code="last_admin_token",
-                hint="make another one with that scope first",
-            )
+        self._keep_an_admin(token_id)
         return await self._store.tokens.revoke(token_id, who=who.id)
 
     async def audit(self, who: Principal, which: AuditFilter) -> Page[AuditEntry]:
@@ -124,6 +121,15 @@ class TokenRoom:
         """Read the whole audit log and judge it."""
         self._access.require(who, ADMIN)
         return await self._store.audit.verify()
+
+    def _keep_an_admin(self, token_id: str) -> None:
+        """Refuse to end, now or later, the only token that could make another one."""
+        if [view.id for view in self._store.tokens.usable(ADMIN)] == [token_id]:
+            raise Conflict(
+                f"{token_id} is the last token with the scope 'admin'",
+                code="last_admin_token",
+                hint="make another one with that scope first",
+            )
 
     async def _found(self, token_id: str) -> TokenView:
         view = await self._store.tokens.get(token_id)

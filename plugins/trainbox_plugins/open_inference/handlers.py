@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from trainbox_plugins.open_inference import binary, wire
 from trainbox_sdk.engine import Engine, Principal
-from trainbox_sdk.errors import Unauthenticated, ValidationFailed
+from trainbox_sdk.errors import Forbidden, Unauthenticated, ValidationFailed
 from trainbox_sdk.models import ModelFilter
 from trainbox_sdk.predictions import TensorSpec
 
@@ -64,6 +64,7 @@ class Handlers:
     async def infer(self, request: web.Request) -> web.StreamResponse:
         """``POST …/infer``: tensors in, tensors out. The content type is not looked at."""
         who = await self._who(request)
+        _require_predict(who)
         header = request.headers.get(binary.HEADER)
         body = await request.read()
         asked, written = binary.read_request(reference(request), body, header)
@@ -93,6 +94,20 @@ class Handlers:
 
     async def _who(self, request: web.Request) -> Principal:
         return await self._engine.authenticate(bearer(request))
+
+
+def _require_predict(who: Principal) -> None:
+    """Refuse a token that may not predict before a body of megabytes is looked at.
+
+    Raises:
+        Forbidden: naming the scope.
+    """
+    if not {"predict", "admin"} & set(who.scopes):
+        raise Forbidden(
+            f"token {who.name!r} lacks the scope 'predict'",
+            code="missing_scope",
+            hint="use a token that has it",
+        )
 
 
 def bearer(request: web.BaseRequest) -> str:
