@@ -123,6 +123,8 @@ def test_trash_and_purge(daemon):
     for call in ("preview", "content", "content?format=csv", "profile"):
         assert daemon.request("GET", f"{path}/{call}")[0] == 404
     assert daemon.request("POST", f"{path}/restore")[0] == 409
+    with pytest.raises(RequestFailed, match="were purged"):
+        daemon.submit("regression", dataset_id=data["id"], params={"target": "a"})
 
 
 def test_an_import(daemon, import_root):

@@ -81,13 +81,25 @@ async def test_what_is_said_of_it_and_its_profile_are_kept(house):
         ({"name": "x" * 129}, "name"),
         ({"name": "a\nb"}, "name"),
         ({"name": "people:2"}, "name"),
+        ({"name": ".."}, "name"),
         ({"name": "ds_" + "0" * 26}, "name"),
         ({"format": "xls"}, "format"),
         ({"description": "x" * 4097}, "description"),
         ({"labels": {"": "x"}}, "labels"),
         ({"labels": {f"l{n}": "" for n in range(33)}}, "labels"),
     ],
-    ids=["empty", "long", "newline", "version", "id", "format", "description", "label", "labels"],
+    ids=[
+        "empty",
+        "long",
+        "newline",
+        "version",
+        "dots",
+        "id",
+        "format",
+        "description",
+        "label",
+        "labels",
+    ],
 )
 async def test_what_cannot_be_is_refused_before_a_byte_is_read(house, spec, where):
     async def unread():

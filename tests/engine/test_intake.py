@@ -234,6 +234,7 @@ async def test_a_resource(tabular: World, where, resources, msg, hint) -> None:
         ({"name": "a\nb"}, "name"),
         ({"name": "churn:7"}, "name"),
         ({"name": "churn@best"}, "name"),
+        ({"name": ".."}, "name"),
         ({"labels": {str(n): "" for n in range(65)}}, "labels"),
         ({"params": {"target": "price", "seed": NAN}}, "params"),
         ({"params": {"target": "price", "x": object()}}, "params"),
@@ -248,7 +249,9 @@ async def test_the_rest_of_the_specification(tabular: World, spec, where) -> Non
     assert field.hint
 
 
-@pytest.mark.parametrize("labels", [{"a": "x" * 129}, {"a" * 200: "x"}, {"a": 7}])
+@pytest.mark.parametrize(
+    "labels", [{"a": "x" * 129}, {"a" * 200: "x"}, {"a": 7}, {"": "x"}, {"a": "x\0"}, {"a\n": "x"}]
+)
 async def test_a_label(tabular: World, labels) -> None:
     field = await refused(tabular, labels=labels)
     assert field.loc[0] == "labels"

@@ -132,6 +132,8 @@ def word_problems(description: str, labels: object) -> list[FieldError]:
 def _name_problems(name: str) -> list[FieldError]:
     if not 0 < len(name) <= MAX_NAME or not name.isprintable():
         return [FieldError(("name",), f"must be 1 to {MAX_NAME} printable characters")]
+    if name in {".", ".."}:
+        return [FieldError(("name",), "is a step in a path, which no URL can hold")]
     if _VERSIONED.fullmatch(name) or is_id(name, "ds"):
         hint = "a reference such as name:2 means the second version of a name"
         return [FieldError(("name",), "reads like a version or an id", hint)]

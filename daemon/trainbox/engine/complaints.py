@@ -119,6 +119,8 @@ def _name_errors(name: str) -> Iterator[FieldError]:
     if len(name) > MAX_NAME or not name.isprintable():
         hint = f"give at most {MAX_NAME} printable characters"
         yield FieldError(("name",), "too long, or not printable", hint)
+    if name in {".", ".."}:
+        yield FieldError(("name",), "is a step in a path, which no URL can hold", "take a word")
     if set(name) & {"@", ":"}:
         # The model gets this name, and is referred to as name:version and name@alias.
         yield FieldError(("name",), "holds @ or :", "take another character")
@@ -135,6 +137,9 @@ def _label_errors(labels: Mapping[str, str]) -> Iterator[FieldError]:
         ):
             hint = f"key and value are texts of at most {MAX_NAME} characters"
             yield FieldError(("labels", str(key)[:MAX_NAME]), "not a short text", hint)
+        elif not key or not (key + value).isprintable():
+            hint = "give a key, and leave control characters out of both"
+            yield FieldError(("labels", key), "empty, or not printable", hint)
 
 
 def _document_errors(params: Mapping[str, Any]) -> Iterator[FieldError]:

@@ -180,6 +180,9 @@ class Intake:
         if dataset is None:
             problem = f"no dataset {spec.dataset_id!r}", "list yours with GET /v1/datasets"
             raise failed([FieldError(("dataset",), *problem)])
+        if dataset.purged_at is not None:
+            problem = f"the bytes of dataset {dataset.id} were purged", "upload the data again"
+            raise failed([FieldError(("dataset",), *problem)])
         if dataset.trashed_at is not None:
             hint = f"restore it with POST /v1/datasets/{dataset.id}/restore"
             raise failed([FieldError(("dataset",), f"dataset {dataset.id} is in the trash", hint)])
