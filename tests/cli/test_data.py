@@ -67,8 +67,10 @@ def test_get_writes_the_whole_file_or_none(run, daemon, kunden, table, tmp_path,
     to.unlink()
     assert "digest" in run("data", "get", "kunden", "-o", to, code=1).err
     assert [path.name for path in tmp_path.iterdir() if "there" in path.name] == []
-    nowhere = tmp_path / "no" / "where"
-    assert "cannot be written" in run("data", "get", "kunden", "-o", nowhere, code=2).err
+    nowhere = tmp_path / "kunden-v1.parquet" / "below a file"
+    for form in ("parquet", "csv"):
+        words = ("--format", form, "-o", nowhere)
+        assert str(nowhere.parent) in run("data", "get", "kunden", *words, code=2).err
 
 
 def test_a_name_of_others_cannot_choose_a_folder(run, table, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from trainbox_sdk import errors
 from trainbox_sdk.jobs import State
+from trainbox_sdk.testing.fake_engine import ONNX_BYTES
 
 
 @pytest.fixture
@@ -130,6 +131,16 @@ def test_a_log_is_followed_from_before_the_start_and_through_a_restart(run, spaw
     assert process.wait(60) == 0
     reader.join()
     assert seen == ["erste Zeile ü\n", "second\n"], "nothing twice"
+
+
+def test_a_file_of_a_job(run, three, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("jobs", "pull", three[0], "model.onnx").out.strip() == "model.onnx"
+    assert (tmp_path / "model.onnx").read_bytes() == ONNX_BYTES
+    identity = run("jobs", "artifacts", three[0], "-o", "id").out.split()[0]
+    run("jobs", "pull", three[0], identity, "-o", "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == ONNX_BYTES
+    assert "model.onnx" in run("jobs", "pull", three[0], "model.txt", code=5).err
 
 
 def test_logs_under_json_are_lines(run, daemon, job):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
 
+from trainbox.cli import pull
+from trainbox.cli.exits import CliError, Exit
 from trainbox.cli.job_changes import cancel, label, priority, retry, rm
 from trainbox.cli.job_reports import compare, explain, print_explanation, print_job, reproduce
 from trainbox.cli.job_streams import events, logs, wait
@@ -124,3 +127,28 @@ def artifacts(session: Session, job: str) -> None:
     """List what a job left behind."""
     items = session.client.get(f"/v1/jobs/{segment(job)}/artifacts")["items"]
     print_items(session, items, ARTIFACT_COLUMNS)
+
+
+@command.command("pull")
+@click.argument("job")
+@click.argument("name")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Else its own name, here.",
+)  # fmt: skip
+@pass_session
+def pull_artifact(session: Session, job: str, name: str, output: Path | None) -> None:
+    """Download the file NAME (or its id) that a job left behind; its digest is checked."""
+    items = session.client.get(f"/v1/jobs/{segment(job)}/artifacts")["items"]
+    one = next((each for each in items if name in {each["name"], each["id"]}), None)
+    if one is None:
+        raise CliError(
+            f"The job has left no {name!r} behind.",
+            Exit.NOT_FOUND,
+            where=[f"{each['name']}  {human_bytes(each['bytes'])}" for each in items],
+            next_step=f"Give one of 'trainbox jobs artifacts {job}'.",
+        )
+    # A name made by others must not choose a folder.
+    path = output or Path(PurePosixPath(one["name"]).name)
+    url = f"/v1/artifacts/{segment(one['id'])}/content"
+    pull.fetch(session, pull.Wanted(url, path, one["digest"], one["bytes"]))

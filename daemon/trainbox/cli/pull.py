@@ -74,6 +74,15 @@ def command(
     wanted = _graph(found, output or Path(f"{stem}.onnx"))
     if file:
         wanted = _named(session, found, file, output)
+    fetch(session, wanted)
+
+
+def fetch(session: Session, wanted: Wanted) -> None:
+    """Bring one file whole or not at all, and print where it is.
+
+    Raises:
+        CliError: it cannot be written, or what came is not what the digest says.
+    """
     _check_target(wanted.path)
     _fetch_all(session, [wanted])
     _print(session, wanted.path, wanted.digest, wanted.bytes)
