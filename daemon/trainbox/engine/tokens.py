@@ -45,6 +45,8 @@ class TokenRoom:
     def __init__(self, store: Store, access: Access) -> None:
         self._store = store
         self._access = access
+        self._ending = asyncio.Lock()
+        """Held from the look for another admin on: two at once cannot end each other."""
 
     async def create(
         self,
@@ -95,22 +97,24 @@ class TokenRoom:
             *_time_faults("expires_in_s", expires_in_s, least=1.0, most=MAX_AGE_S),
         ]
         _refuse(wrong)
-        if expires_in_s is not None:
-            self._keep_an_admin(token_id)
-        view, text = await self._store.tokens.rotate(
-            token_id,
-            who=who.id,
-            previous_until=_in(grace_s) if grace_s > 0 else None,
-            expires_at=_in(expires_in_s),
-        )
+        async with self._ending:
+            if expires_in_s is not None:
+                self._keep_an_admin(token_id)
+            view, text = await self._store.tokens.rotate(
+                token_id,
+                who=who.id,
+                previous_until=_in(grace_s) if grace_s > 0 else None,
+                expires_at=_in(expires_in_s),
+            )
         return IssuedToken(view, text)
 
     async def revoke(self, who: Principal, token_id: str) -> TokenView:
         """End a token, unless nobody could make another one then."""
         self._access.require(who, ADMIN)
         await self._found(token_id)
-        self._keep_an_admin(token_id)
-        return await self._store.tokens.revoke(token_id, who=who.id)
+        async with self._ending:
+            self._keep_an_admin(token_id)
+            return await self._store.tokens.revoke(token_id, who=who.id)
 
     async def audit(self, who: Principal, which: AuditFilter) -> Page[AuditEntry]:
         """Return a page of acts."""
