@@ -6,11 +6,13 @@ from collections import deque
 
 import pytest
 from trainbox.engine.predict_lookup import Lookup
-from trainbox.engine.predict_tickets import Ticket, deliver, next_batch
+from trainbox.engine import predict_columns
+from trainbox.engine.predict_tickets import Answer, Outcome, Ticket, deliver, next_batch
 from trainbox.workers import predict_wire as wire
-from trainbox.workers.predict_process import Loaded
+from trainbox.workers import predict_worker
+from trainbox.workers.predict_process import Loaded, TensorFacts
 from trainbox_sdk.engine import Principal
-from trainbox_sdk.errors import NotFound, ValidationFailed
+from trainbox_sdk.errors import NotFound, Unavailable, ValidationFailed
 from trainbox_sdk.predictions import InferRequest, Tensor
 
 TOGETHER = Loaded((), (), None, independent=True, applied={}, missing={})
@@ -161,3 +163,122 @@ async def test_requests_of_one_moment_share_runs(make_predictor, shelf, models):
     assert sum(Heard.runs) == 200
     assert len(Heard.runs) < 20
     assert max(Heard.runs) == 50
+
+
+@pytest.fixture(scope="module")
+def shouting():
+    """A loaded graph: what an input text is, and twice an input number."""
+    from onnx import TensorProto, helper
+    from trainbox.workers.predict_worker import load
+
+    def column(name, kind):
+        return helper.make_tensor_value_info(name, kind, ["N", 1])
+
+    nodes = [
+        helper.make_node("Identity", ["city"], ["same"]),
+        helper.make_node("Add", ["x", "x"], ["twice"]),
+    ]
+    inputs = [column("city", TensorProto.STRING), column("x", TensorProto.FLOAT)]
+    outputs = [column("same", TensorProto.STRING), column("twice", TensorProto.FLOAT)]
+    graph = helper.make_graph(nodes, "shouting", inputs, outputs)
+    opsets = [helper.make_opsetid("", 18)]
+    return load(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
+
+
+def said(graph, *items):
+    """Answer a run as the worker does; return ``(status, texts)`` of each request."""
+    run = wire.read_run(memoryview(b"".join(wire.run_frame(items)))[4:])
+    found, left = [], list(items)
+    for group in predict_worker.answer(graph, run):
+        first = 0
+        for item in left[: group.count]:
+            texts = None
+            if group.status == wire.DONE:
+                part = group.outputs[0].rows(first, item.rows)
+                texts = wire.read_texts(part.data, item.rows)
+            found.append((group.status, texts))
+            first += item.rows
+        del left[: group.count]
+    return found
+
+
+def asked(*texts, raw=None, number=b"\0\0\0\0"):
+    raw = wire.write_texts([t.encode() for t in texts]) if raw is None else raw
+    return wire.Item(len(texts), [raw, number * len(texts)])
+
+
+def test_requests_that_share_a_run_get_their_own_texts(shouting):
+    items = [asked("Paris"), asked("", "København"), asked("Oslo")]
+    texts = [["Paris"], ["", "København"], ["Oslo"]]
+    assert said(shouting, *items) == [(wire.DONE, each) for each in texts]
+    packed = wire.Item(2, [wire.pack_texts([b"a", b"bc"]), b"\0" * 8], packed=True)
+    assert said(shouting, packed, asked("d")) == [(wire.DONE, ["a", "bc"]), (wire.DONE, ["d"])]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        # Says it is longer than it is: what follows are the bytes of the next request.
+        asked("x", raw=struct.pack("<I", 9) + b"x"),
+        asked("x", raw=struct.pack("<I", 0) + b"x"),
+        asked("x", raw=b"\1\0"),
+        asked("x", raw=struct.pack("<I", 1) + b"\xff"),
+        asked("a\0b"),
+        asked("x", number=b"\0\0\0\0\0"),
+    ],
+    ids=["longer", "shorter", "cut", "not-utf-8", "nul", "wide-number"],
+)
+def test_a_bad_request_in_a_batch_reads_nothing_of_its_neighbours(shouting, bad):
+    found = said(shouting, asked("secret"), bad, asked("other"))
+    assert found == [
+        (wire.DONE, ["secret"]),
+        (wire.BAD_INPUT, None),
+        (wire.DONE, ["other"]),
+    ]
+
+
+def test_two_bad_sizes_that_add_up_are_both_refused(shouting):
+    long = asked("x", number=b"\0" * 8)
+    short = asked("x", number=b"")
+    assert said(shouting, long, short) == [(wire.BAD_INPUT, None)] * 2
+
+
+def test_what_is_made_of_a_run_is_made_once_and_never_of_constants():
+    made = []
+
+    def make(outputs, rows):
+        made.append(rows)
+        values = struct.unpack(f"<{rows}f", outputs[0].data)
+        return [{"y": value} for value in values]
+
+    per_row = wire.Output("FP32", (3, 1), struct.pack("<3f", 1, 2, 3), per_row=True)
+    outcome = Outcome([per_row], 3)
+    parts = [Answer(outcome, 0, 1), Answer(outcome, 1, 2)]
+    assert [part.made(make, names=["y"]) for part in parts] == [[{"y": 1}], [{"y": 2}, {"y": 3}]]
+    assert made == [3]
+    # Three numbers of the model, not one for each of the three rows.
+    constant = Outcome([wire.Output("FP32", (3,), per_row.data, per_row=False)], 3)
+    with pytest.raises(struct.error):
+        Answer(constant, 0, 1).made(make, names=["y"])
+
+
+@pytest.mark.parametrize("value", [None, 7, 2.5, "Ø", True], ids=repr)
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT64", "INT32", "BOOL", "BYTES"])
+def test_one_value_is_packed_as_many_are(datatype, value):
+    facts = [TensorFacts("c", datatype, (-1, 1))]
+
+    def packed(count):
+        try:
+            return predict_columns.pack({"c": [value] * count}, count, facts).buffers[0]
+        except Unavailable as error:
+            return error.code
+
+    one, many = packed(1), packed(predict_columns.MANY)
+    if datatype == "BYTES" and isinstance(many, bytes):
+        assert wire.read_texts(one * predict_columns.MANY, predict_columns.MANY) == (
+            wire.unpack_texts(many, predict_columns.MANY)
+        )
+    elif isinstance(one, str) or isinstance(many, str):
+        assert one == many == "model_unusable"
+    else:
+        assert one * predict_columns.MANY == many

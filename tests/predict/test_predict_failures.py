@@ -1,11 +1,13 @@
 """What goes wrong in a worker stays there: one request fails, the next gets a fresh worker."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 
 import pytest
 from onnx import TensorProto
+from trainbox.engine import predict_seat
 from trainbox_sdk.errors import TooLarge, Unavailable, ValidationFailed
 
 MIB = 1024**2
@@ -289,3 +291,24 @@ async def test_model_file_gone(predictor, spender):
     with pytest.raises(Unavailable) as caught:
         await predictor.predict(model, path, [QUICK])
     assert caught.value.code == "predict_worker_failed"
+
+
+async def test_a_worker_that_holds_too_much_is_ended_and_says_so(
+    make_predictor, spender, monkeypatch
+):
+    """Whatever way it got the memory: the limit that the kernel holds is not what ends it here."""
+    monkeypatch.setattr(predict_seat, "WATCH_S", 0.02)
+    predictor = make_predictor()
+    model, path = spender
+    assert (await predictor.predict(model, path, [QUICK])).rows == [{"prediction": 3.0}]
+    (seat,) = predictor._seats.values()
+    limits = seat._limits
+    hanging = asyncio.create_task(predictor.predict(model, path, [ENDLESS]))
+    pid = await running(predictor, model.digest)
+    seat._limits = dataclasses.replace(limits, memory_bytes=MIB)
+    with pytest.raises(Unavailable) as caught:
+        await hanging
+    assert caught.value.code == "predict_out_of_memory"
+    assert not is_alive(pid)
+    seat._limits = limits
+    assert (await predictor.predict(model, path, [QUICK])).rows == [{"prediction": 3.0}]

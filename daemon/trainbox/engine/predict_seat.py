@@ -28,6 +28,7 @@ from trainbox.workers.predict_process import (
     Loaded,
     ModelUnusable,
     PredictProcess,
+    TooMuchMemory,
     WorkerGone,
 )
 from trainbox_sdk.errors import TooLarge, TrainboxError, Unavailable
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 """Seconds a request waits before its model gets a further process, if there is a free place."""
+WATCH_S = 1.0
+"""Seconds between two looks at the memory of a process."""
 PATIENT_FAILURES = 2
 """Failures in a row after which the next process is started at once."""
 LONGEST_PAUSE_S = 30.0
@@ -192,7 +195,7 @@ class Seat:
     def _verdict(self, error: Exception) -> Unavailable:
         if self._closed:
             return refusals.closing()
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError | TooMuchMemory):
             return refusals.out_of_memory(self._limits.memory_bytes)
         if isinstance(error, TimeoutError):
             return refusals.too_slow(self._limits.timeout_s)
@@ -215,6 +218,7 @@ class Seat:
             return
         log.info("predict worker %d serves %s", process.pid, self.digest)
         slot.process, self.loaded, self.urgent = process, process.loaded, False
+        self._watch(slot, process)
         self._rest(slot)
         self._pump()
         self._places.assign()
@@ -243,6 +247,12 @@ class Seat:
         if self._failures > PATIENT_FAILURES:
             pause = min(LONGEST_PAUSE_S, 2.0 ** (self._failures - PATIENT_FAILURES - 2))
             self._paused_until = self._loop.time() + pause
+
+    def _watch(self, slot: Slot, process: PredictProcess) -> None:
+        """Look at a process's memory now and again, as long as it has its place."""
+        if slot in self.slots and process.alive:
+            process.limit_memory(self._limits.memory_bytes)
+            self._loop.call_later(WATCH_S, self._watch, slot, process)
 
     def _rest(self, slot: Slot) -> None:
         if slot.expiry is not None:

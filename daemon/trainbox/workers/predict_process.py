@@ -20,12 +20,17 @@ log = logging.getLogger(__name__)
 
 _WORKER = "trainbox.workers.predict_worker"
 _SOCKET_BYTES = 1024**2
+_OWN = ("RssAnon:", "RssShmem:")
 LARGE = 1024**2
 """Bytes of an answer from which it is read beside the event loop."""
 
 
 class WorkerGone(Exception):
     """The worker died or spoke nonsense; what it was asked is not answered."""
+
+
+class TooMuchMemory(WorkerGone):
+    """The worker was ended because it held more memory than it may."""
 
 
 class ModelUnusable(Exception):
@@ -131,6 +136,7 @@ class PredictProcess:
         self._process = process
         self._channel = channel
         self._errors = errors
+        self._greedy = False
         self.loaded = Loaded((), (), None, independent=False, applied={}, missing={})
 
     @classmethod
@@ -194,6 +200,15 @@ class PredictProcess:
             raise WorkerGone(f"it spoke nonsense: {error}") from error
         return groups
 
+    def limit_memory(self, limit: int) -> None:
+        """End it if it holds more than ``limit`` bytes now, in what way ever it got them.
+
+        RLIMIT_DATA counts private memory alone (getrlimit(2)); this is for shared pages too.
+        """
+        if self.alive and memory_held(self.pid) > limit:
+            self._greedy = True
+            self._process.kill()
+
     async def close(self) -> None:
         """Kill it and reap it; harmless when it is dead."""
         code = await launch.end(self._process)
@@ -207,10 +222,25 @@ class PredictProcess:
         try:
             return await self._channel.ask(parts)
         except WorkerGone as error:
+            if self._greedy:
+                raise TooMuchMemory("it held more memory than it may") from error
             if str(error):
                 raise
             cause = launch.death(await launch.end(self._process))
             raise WorkerGone(f"it died of {cause}") from error
+
+
+def memory_held(pid: int) -> int:
+    """Return the bytes of memory that are a process's own: not those of files; 0 once it is gone.
+
+    proc_pid_status(5): RssAnon and RssShmem, in KiB.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    kept = (line.split() for line in status.splitlines() if line.startswith(_OWN))
+    return 1024 * sum(int(words[1]) for words in kept)
 
 
 def _check(groups: Sequence[wire.Group], items: Sequence[wire.Item], loaded: Loaded) -> None:
