@@ -68,11 +68,14 @@ def read_rows(inputs: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write_rows(outputs: dict[str, Any]) -> bytes:
+    if "classes" not in outputs:
+        rows = [{"prediction": value} for value in outputs["prediction"].ravel().tolist()]
+        return json.dumps({"rows": rows}).encode()
     labels = outputs["classes"].tolist()
     rows = [
-        {"prediction": prediction, "probabilities": dict(zip(labels, probabilities))}
+        {"prediction": prediction, "probabilities": dict(zip(labels, probabilities, strict=True))}
         for prediction, probabilities in zip(
-            outputs["prediction"].ravel().tolist(), outputs["probabilities"].tolist()
+            outputs["prediction"].ravel().tolist(), outputs["probabilities"].tolist(), strict=True
         )
     ]
     return json.dumps({"rows": rows}).encode()
@@ -84,8 +87,14 @@ def write_binary(outputs: dict[str, Any]) -> tuple[bytes, int]:
     for name, values in outputs.items():
         raw = pack(values)
         behind.append(raw)
-        items.append({"name": name, "datatype": names[values.dtype.kind], "shape": values.shape,
-                      "parameters": {"binary_data_size": len(raw)}})
+        items.append(
+            {
+                "name": name,
+                "datatype": names[values.dtype.kind],
+                "shape": values.shape,
+                "parameters": {"binary_data_size": len(raw)},
+            }
+        )
     head = json.dumps({"outputs": items}).encode()
     return head + b"".join(behind), len(head)
 
@@ -95,7 +104,7 @@ def main(path: str, port: str) -> None:
     names = [value.name for value in model.get_outputs()]
 
     def run(feed: dict[str, Any]) -> dict[str, Any]:
-        return dict(zip(names, model.run(None, feed)))
+        return dict(zip(names, model.run(None, feed), strict=True))
 
     async def rows(request: web.Request) -> web.Response:
         feed = read_rows(model.get_inputs(), json.loads(await request.read())["rows"])
