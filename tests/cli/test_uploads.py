@@ -128,7 +128,8 @@ def test_it_begins_anew_where_it_cannot_go_on(run, daemon, monkeypatch, large, t
         run("data", "put", large, code=130)
     more = ()
     if change == "forgotten":
-        daemon.engine._uploads.clear()
+        for file in remembered(tmp_path):
+            file.write_text('{"place": "/v1/uploads/upl_gone"}')
     elif change == "other name":
         more = ("--name", "other")
     elif change == "other bytes":
