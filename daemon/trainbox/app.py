@@ -14,6 +14,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from trainbox import __version__, logs
@@ -52,6 +53,7 @@ from trainbox.metrics import Metrics
 from trainbox.operation import count_transitions, gauges, make_heartbeat, reload_on_hangup
 from trainbox.plugins import Loaded, load_plugins, read_manifest
 from trainbox.registry import Registry, build_registry
+from trainbox.reserve import Reserve
 from trainbox.service_manager import notify, notify_status, take_sockets
 from trainbox.settings import Settings
 from trainbox.store import Store
@@ -171,10 +173,11 @@ async def _furnish(
         imports=ImportRoots(settings.allowed_import_roots),
         rows=RowReader(),
         trash=Trash(store, blobs),
+        reserve=_reserve(state_dir),
         ingest=ingest,
         registry=registry,
         access=access,
-        tokens=TokenRoom(store, access),
+        tokens=TokenRoom(store, access, settings.token_file),
         intake=Intake(
             store,
             registry,
@@ -292,6 +295,12 @@ def _ingest_limits(settings: Settings) -> IngestLimits:
         rows=settings.max_rows,
         columns=settings.max_columns,
     )
+
+
+def _reserve(state_dir: Path) -> Reserve:
+    reserve = Reserve(state_dir)
+    reserve.take()
+    return reserve
 
 
 async def _first_token(settings: Settings, store: Store) -> None:

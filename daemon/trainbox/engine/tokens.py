@@ -40,11 +40,18 @@ _CREDENTIAL = re.compile(r"[!-~]+")
 
 
 class TokenRoom:
-    """What the facade does with tokens and the audit log; every call asks for ``admin``."""
+    """What the facade does with tokens and the audit log; every call asks for ``admin``.
 
-    def __init__(self, store: Store, access: Access) -> None:
+    Args:
+        store: open.
+        access: who may.
+        file: where the local token lies; a rotation of that token writes its new secret there.
+    """
+
+    def __init__(self, store: Store, access: Access, file: Path | None = None) -> None:
         self._store = store
         self._access = access
+        self._file = file
         self._ending = asyncio.Lock()
         """Held from the look for another admin on: two at once cannot end each other."""
 
@@ -100,12 +107,16 @@ class TokenRoom:
         async with self._ending:
             if expires_in_s is not None:
                 self._keep_an_admin(token_id)
+            local = await self._is_in_file(token_id)
             view, text = await self._store.tokens.rotate(
                 token_id,
                 who=who.id,
                 previous_until=_in(grace_s) if grace_s > 0 else None,
                 expires_at=_in(expires_in_s),
             )
+            if local and self._file is not None:
+                # The command line on this host would be locked out by a file of yesterday.
+                await asyncio.to_thread(write_durably, self._file, text + "\n")
         return IssuedToken(view, text)
 
     async def revoke(self, who: Principal, token_id: str) -> TokenView:
@@ -125,6 +136,17 @@ class TokenRoom:
         """Read the whole audit log and judge it."""
         self._access.require(who, ADMIN)
         return await self._store.audit.verify()
+
+    async def _is_in_file(self, token_id: str) -> bool:
+        """Whether the file holds this token's present secret."""
+        if self._file is None:
+            return False
+        try:
+            text = await asyncio.to_thread(self._file.read_text)
+        except (OSError, UnicodeDecodeError):
+            return False
+        holder = await self._store.tokens.verify(text.strip())
+        return holder is not None and holder.token_id == token_id
 
     def _keep_an_admin(self, token_id: str) -> None:
         """Refuse to end, now or later, the only token that could make another one."""

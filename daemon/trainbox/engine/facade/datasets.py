@@ -122,7 +122,7 @@ class DatasetDesk(Desk):
     async def trash_dataset(self, who: Principal, dataset: str) -> DatasetView:
         """Hide it until it is restored or purged."""
         found = await self._changeable(who, dataset, "trash")
-        await self._r.store.datasets.trash(found.id, who=who.id)
+        await self._r.reserve.freeing(lambda: self._r.store.datasets.trash(found.id, who=who.id))
         return await self._again(found)
 
     async def restore_dataset(self, who: Principal, dataset: str) -> DatasetView:
@@ -136,7 +136,9 @@ class DatasetDesk(Desk):
     ) -> PurgeReport:
         """Give disk back."""
         self._r.access.require(who, "admin")
-        return await self._r.trash.purge(older_than_s=older_than_s, dry_run=dry_run, who=who.id)
+        return await self._r.reserve.freeing(
+            lambda: self._r.trash.purge(older_than_s=older_than_s, dry_run=dry_run, who=who.id)
+        )
 
     # -- resumable uploads --------------------------------------------------------------------
 

@@ -84,7 +84,7 @@ class JobDesk(Desk):
     async def delete_job(self, who: Principal, job_id: str) -> Freed:
         """Free the files of an ended job."""
         await self._r.access.job(who, job_id, "delete")
-        return await self._r.disposal.delete(job_id, who=who.id)
+        return await self._r.reserve.freeing(lambda: self._r.disposal.delete(job_id, who=who.id))
 
     async def compare_jobs(self, who: Principal, job_ids: Sequence[str]) -> Comparison:
         """Put jobs side by side."""

@@ -83,7 +83,9 @@ class ModelDesk(Desk):
         """Throw a version away."""
         self._r.access.require(who, "submit")
         found = await self._r.access.model(who, model, "delete", trashed=True)
-        return await self._r.store.models.trash(found.id, who=who.id)
+        return await self._r.reserve.freeing(
+            lambda: self._r.store.models.trash(found.id, who=who.id)
+        )
 
     async def restore_model(self, who: Principal, model: str) -> ModelView:
         """Bring a version back from the trash."""

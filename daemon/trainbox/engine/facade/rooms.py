@@ -25,6 +25,7 @@ from trainbox.engine.trash import Trash
 from trainbox.engine.webhooks import Webhooks
 from trainbox.ingest import Ingest
 from trainbox.registry import Registry
+from trainbox.reserve import Reserve
 from trainbox.store import Store
 from trainbox_sdk.engine import (
     PluginInfo,
@@ -43,6 +44,7 @@ class Rooms:
     imports: ImportRoots
     rows: RowReader
     trash: Trash
+    reserve: Reserve
     registry: Registry
     access: Access
     tokens: TokenRoom
