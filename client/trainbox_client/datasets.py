@@ -88,11 +88,11 @@ class DatasetArea:
         return Document(response.json())
 
     def _preview(self, dataset: str, *, rows: int = 10) -> Steps[list[dict[str, Any]]]:
-        """Return the first rows."""
+        """Return the first rows, each a mapping of column names."""
         path = f"/v1/datasets/{quoted(dataset)}/preview"
         response = yield Request("GET", path, params={"rows": rows})
-        first: list[dict[str, Any]] = response.json()["rows"]
-        return first
+        document = response.json()
+        return [dict(zip(document["columns"], row, strict=True)) for row in document["rows"]]
 
     def _delete(self, dataset: str) -> Steps[Document]:
         """Put a dataset into the trash."""

@@ -40,11 +40,12 @@ class BaseModel(Document):
         super().__init__(data)
         self.transport = transport
 
-    def _predict(self, data: Any) -> Steps[Any]:
+    def _predict(self, data: Any, *, ignore_extra: bool = False) -> Steps[Any]:
         """Predict rows.
 
         Args:
             data: a data frame, or a sequence of rows, each a mapping of column names.
+            ignore_extra: leave columns out that the model does not know, such as the target.
 
         Returns:
             For a frame a frame of the same library: ``prediction`` and a ``probability_…`` column
@@ -53,7 +54,7 @@ class BaseModel(Document):
         Raises:
             Rejected: a column is missing, extra or of the wrong type; says row and column.
         """
-        return (yield from predict(self.id, data))
+        return (yield from predict(self.id, data, ignore_extra=ignore_extra))
 
     def _download(self, path: str | os.PathLike[str]) -> Steps[Path]:
         """Write the ONNX file to ``path``, or into it if it is a directory, and check its digest.
@@ -114,9 +115,9 @@ class ModelArea(Generic[D]):
         page.next = document["next"]
         return page
 
-    def _predict(self, model: str, data: Any) -> Steps[Any]:
+    def _predict(self, model: str, data: Any, *, ignore_extra: bool = False) -> Steps[Any]:
         """Predict with a model by name; see ``Model.predict``."""
-        return (yield from predict(model, data))
+        return (yield from predict(model, data, ignore_extra=ignore_extra))
 
     def _promote(
         self, name: str, version: int, *, alias: str = "champion", reason: str = ""
@@ -161,13 +162,14 @@ class AsyncModels(ModelArea[AsyncModel]):
     delete = awaiting(ModelArea[AsyncModel]._delete)
 
 
-def predict(model: str, data: Any) -> Steps[Any]:
+def predict(model: str, data: Any, *, ignore_extra: bool) -> Steps[Any]:
     """Send rows to a model and bring the answer into the form the rows had."""
     framed = frames.is_frame(data)
     rows = frames.to_rows(data) if framed else _rows(data)
     response = yield Request(
         "POST",
         f"/v1/models/{quoted(model)}/predict",
+        params={"ignore_extra": "true"} if ignore_extra else {},
         json={"rows": rows},
         again=True,
         read_s=PREDICT_S,
@@ -184,6 +186,9 @@ def _rows(data: Any) -> list[dict[str, Any]]:
             f"cannot predict on {type(data).__name__}: give a data frame, a row as a mapping, or "
             "a list of rows"
         )
+    strange = next((row for row in data if not isinstance(row, Mapping)), None)
+    if strange is not None:
+        raise TrainboxError(f"a row is a mapping of column names, not {type(strange).__name__}")
     return [{str(name): frames.scalar(value) for name, value in row.items()} for row in data]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from decimal import Decimal
 
 import onnxruntime
@@ -312,3 +314,21 @@ def test_files_that_would_lie_elsewhere_are_refused(tmp_path):
     for name in ("../x", "/etc/x", "", "a/../../x"):
         with pytest.raises(TrainboxError, match="elsewhere"):
             _within(tmp_path, name)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/client.md"])
+def test_the_example_of_a_page_runs_as_printed(page, daemon, tmp_path, monkeypatch):
+    root = Path(__file__).parents[2]
+    (code,) = re.findall(
+        r"```python\n(from trainbox_client.*?)```", (root / page).read_text(), re.S
+    )
+    table = root / "daemon" / "trainbox" / "data" / "customers.csv"
+    (tmp_path / "customers.csv").write_bytes(table.read_bytes())
+    monkeypatch.setenv("TRAINBOX_URL", daemon.url)
+    monkeypatch.setenv("TRAINBOX_TOKEN", daemon.token)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout and done.stdout.count("'prediction'") == 3
+    assert (tmp_path / "churn.onnx").stat().st_size > 1000
