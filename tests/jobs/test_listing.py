@@ -8,6 +8,7 @@ import random
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -292,12 +293,23 @@ def test_any_order_begins_at_once(large, sort, owner):
 
 
 def test_the_store_finds_identical_and_waiting_jobs_by_index(large):
+    from trainbox.store.submitting import IDENTICAL_SQL, REUSABLE
+
+    parameters = {"identity": "x", "owner": "y"}
+    plan = [row[3] for row in large.execute(f"EXPLAIN QUERY PLAN {IDENTICAL_SQL}", parameters)]
+    searches = [step for step in plan if "jobs_by_identity" in step]
+    assert len(searches) == len(REUSABLE)
+    assert all("state=?" in step for step in searches), plan
+    assert not [step for step in plan if "TEMP B-TREE" in step], plan
+
+
+def test_the_ten_thousandth_identical_job_costs_what_the_first_does(large):
     from trainbox.store.submitting import IDENTICAL_SQL
 
-    plan = [
-        row[3]
-        for row in large.execute(
-            f"EXPLAIN QUERY PLAN {IDENTICAL_SQL}", {"identity": "x", "owner": "y"}
-        )
-    ]
-    assert "jobs_by_identity" in plan[0], plan
+    large.execute("SAVEPOINT same")
+    large.execute("UPDATE jobs SET identity = 'same', owner = 'ann' WHERE seq <= 10000")
+    walk = SimpleNamespace(sql=IDENTICAL_SQL, parameters={"identity": "same", "owner": "ann"})
+    _, steps, rows = run(large, walk)
+    large.execute("ROLLBACK TO same")
+    large.execute("RELEASE same")
+    assert rows and steps < 1_000

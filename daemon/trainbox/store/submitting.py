@@ -23,15 +23,21 @@ INSERT_ONCE = f"{insert_sql(JobRow)} ON CONFLICT (owner, idempotency_key) DO NOT
 BY_KEY_SQL = """
 SELECT id, request_digest FROM jobs WHERE owner = :owner AND idempotency_key = :idempotency_key
 """
-# One that succeeded before one that may yet fail, a newer one before an older.
-IDENTICAL_SQL = """
-SELECT id FROM jobs INDEXED BY jobs_by_identity
- WHERE identity = :identity AND identity <> '' AND owner = :owner AND deleted_at IS NULL
-   AND state NOT IN ('failed', 'cancelled', 'interrupted')
-   AND (model_id IS NULL OR EXISTS (SELECT 1 FROM models WHERE models.id = jobs.model_id
-                                                           AND models.trashed_at IS NULL))
- ORDER BY state = 'succeeded' DESC, seq DESC LIMIT 1
+# One that succeeded, else the one furthest along, a newer before an older. A seek per state:
+# one query over all of them would sort every identical job there is, at every submission.
+ONE_IDENTICAL_SQL = """
+SELECT * FROM (
+  SELECT id FROM jobs INDEXED BY jobs_by_identity
+   WHERE identity = :identity AND identity <> '' AND owner = :owner AND state = '{state}'
+     AND deleted_at IS NULL
+     AND (model_id IS NULL OR EXISTS (SELECT 1 FROM models WHERE models.id = jobs.model_id
+                                                             AND models.trashed_at IS NULL))
+   ORDER BY seq DESC LIMIT 1)
 """
+REUSABLE = (State.SUCCEEDED, *(state for state in reversed(State) if not state.terminal))
+IDENTICAL_SQL = (
+    " UNION ALL ".join(ONE_IDENTICAL_SQL.format(state=state) for state in REUSABLE) + " LIMIT 1"
+)
 FORGET_LABELS_SQL = "DELETE FROM job_labels WHERE job_seq = (SELECT seq FROM jobs WHERE id = ?)"
 LABEL_SQL = """
 INSERT INTO job_labels ("key", value, job_seq) SELECT ?, ?, seq FROM jobs WHERE id = ?

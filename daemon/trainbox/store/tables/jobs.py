@@ -58,7 +58,14 @@ class JobRow(Row, table=True):
         Index("jobs_by_owner_duration", "owner", "duration_us", "seq", sqlite_where=text(TIMED)),
         # Narrow, for text in names: walked from the newest without touching the wide rows.
         Index("jobs_names", "seq", "owner", "name", "deleted_at"),
-        Index("jobs_by_identity", "identity", "seq", sqlite_where=text("identity <> ''")),
+        Index(
+            "jobs_by_identity",
+            "identity",
+            "owner",
+            "state",
+            "seq",
+            sqlite_where=text("identity <> ''"),
+        ),
     )
 
     seq: int | None = seq_column()

@@ -72,7 +72,7 @@ CREATE INDEX jobs_by_duration ON jobs (duration_us, seq) WHERE duration_us IS NO
 CREATE INDEX jobs_by_finished ON jobs (finished_at, seq) WHERE finished_at IS NOT NULL
 """,
     """\
-CREATE INDEX jobs_by_identity ON jobs (identity, seq) WHERE identity <> ''
+CREATE INDEX jobs_by_identity ON jobs (identity, owner, state, seq) WHERE identity <> ''
 """,
     """\
 CREATE INDEX jobs_by_name ON jobs (name, seq)
