@@ -193,7 +193,7 @@ def table(run: Run, size: int, rows: int) -> str:
     lines = [
         f"# One CSV of {size / 1e9:.2f} GB, {rows:,} rows, 8 columns",
         "",
-        f"Date: {datetime.now(UTC):%Y-%m-%d}. Two cores, shared with other work.",
+        f"Date: {datetime.now(UTC):%Y-%m-%d}. Two cores.",
         "",
         "| | trainbox | DuckDB alone | ratio |",
         "|---|---|---|---|",
