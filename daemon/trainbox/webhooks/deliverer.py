@@ -26,6 +26,8 @@ from trainbox_sdk.webhooks import Try
 
 log = logging.getLogger(__name__)
 
+GATHER_S = 0.05
+"""Seconds from a fact to the look for it: a burst of facts pays one look."""
 LOOK_S = 2.0
 """Longest rest between looks; most facts wake the loop at once."""
 TIDY_S = 3600.0
@@ -84,6 +86,7 @@ class Deliverer:
                         await self._wake.wait()
                 except TimeoutError:
                     continue
+                await asyncio.sleep(GATHER_S)
         finally:
             for task in self._sending.values():
                 task.cancel()
