@@ -125,7 +125,7 @@ class _Inspection:
             self.faults.add(
                 "ragged_row",
                 f"{what}: this is the first without one",
-                hint,
+                f"write every column; a value that is missing is nothing between two {cut!r}",
                 row=row,
                 line=record.line,
                 column=self._sieve.names[has],
