@@ -11,7 +11,12 @@ import pytest
 
 from .booted import SHARED, UNIT, URL, Box
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("systemd"), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.xdist_group("systemd"),
+    pytest.mark.slow,
+    pytest.mark.timeout(900),  # the first test may have to make the image
+]
 
 LOAD = """
 import json, threading, urllib.request
