@@ -85,8 +85,10 @@ time.sleep(0.5)
 """
 )
 
+# One write a line: print() on an unbuffered stream makes two, and what comes through the other pipe
+# may get in between.
 BOTH_STREAMS = Program(
-    "print('to stdout', flush=True); print('to stderr', file=sys.stderr, flush=True)",
+    "os.write(1, b'to stdout\\n'); os.write(2, b'to stderr\\n')",
     FakeScript(stdout=b"to stdout\n", stderr=b"to stderr\n"),
 )
 
