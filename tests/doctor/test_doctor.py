@@ -153,3 +153,16 @@ def test_no_daemon_no_state_and_no_plugins_file(host, tmp_path, monkeypatch):
     assert found["daemon.answers"]["status"] == "warn"
     assert host.shell(found["state.exists"]["fix"]).returncode == 0
     assert (tmp_path / "none").stat().st_mode & 0o777 == 0o700
+
+
+def test_rows_cut_from_the_end_of_the_audit_log_are_seen(tmp_path):
+    """Only the noted heads can tell: what is left of the chain fits."""
+    host = Host(tmp_path)
+    with host.daemon:
+        host.daemon.upload(b"a,b\n1,2\n3,4\n", name="one")
+    with closing(sqlite3.connect(host.state / "trainbox.db")) as connection, connection:
+        connection.execute("DROP TRIGGER audit_no_delete")
+        connection.execute("DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)")
+    _, found = host.doctor()
+    assert found["audit.chain"]["status"] == "fail"
+    assert "was anchored and is gone" in found["audit.chain"]["seen"]

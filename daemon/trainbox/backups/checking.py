@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainbox.backups.manifest import (
+    ANCHORS,
     BLOBS,
     DATABASE,
     Manifest,
@@ -52,11 +53,11 @@ def _check_database(backup: Path, manifest: Manifest) -> Iterator[str]:
     if found != manifest.database_sha256:
         yield f"{DATABASE} has changed: its sha256 is {found}, not {manifest.database_sha256}"
         return
-    facts = inspection.inspect(database, thorough=True)
+    facts = inspection.inspect(database, anchors=backup / ANCHORS, thorough=True)
     if facts.problem:
         yield f"{DATABASE} is damaged: {facts.problem}"
-    if facts.audit_broken_at is not None:
-        yield f"the audit log was changed at row {facts.audit_broken_at}"
+    for fault in facts.audit.faults:
+        yield f"the audit log is not as it was written: {fault}"
     if facts.schema_is_newer:
         yield f"its schema {facts.schema} is newer than this trainbox ({facts.newest_schema})"
     if dict(facts.rows) != dict(manifest.rows):

@@ -28,7 +28,7 @@ def database(settings: Settings) -> Iterator[Finding]:
         return
     way_back = _way_back(settings)
     try:
-        facts = inspection.inspect(layout.database)
+        facts = inspection.inspect(layout.database, anchors=layout.anchors)
     except StoreError as error:
         yield fail("database.integrity", error.message, way_back)
         return
@@ -86,14 +86,12 @@ def _schema(facts: Inspection) -> Finding:
 
 
 def _audit(facts: Inspection, way_back: str) -> Finding:
-    if facts.audit_broken_at is not None:
-        return fail(
-            "audit.chain",
-            f"row {facts.audit_broken_at} does not fit the row before it: it was changed, or one "
-            "was removed",
-            way_back,
-        )
-    return ok("audit.chain", f"{facts.rows['audit']} rows fit one another")
+    if not facts.audit.ok:
+        return fail("audit.chain", "; ".join(facts.audit.faults), way_back)
+    return ok(
+        "audit.chain",
+        f"{facts.audit.rows} rows fit one another, and {facts.audit.anchors} noted heads",
+    )
 
 
 def _wal(layout: Layout) -> Finding:

@@ -10,13 +10,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+from trainbox.store.audit_chain import ChainJudge, entry_of, read_anchors
 from trainbox.store.connections import connect
 from trainbox.store.errors import StoreError
 from trainbox.store.migrate import BUNDLED
 from trainbox.store.references import REFERENCES
 from trainbox.store.times import moment
-from trainbox.store.transaction import audit_hash
+from trainbox_sdk.calls.tokens import AuditVerdict
 
 TABLES = ("datasets", "jobs", "models", "events", "audit", "tokens")
 
@@ -32,7 +34,7 @@ class Inspection:
         schema: its Alembic revision; :attr:`newest_schema` is what this trainbox has.
         rows: number of rows by table.
         newest_event_at: time of the newest committed fact, or None.
-        audit_broken_at: ``seq`` of the first audit row that does not fit its chain, or None.
+        audit: whether the audit log is as it was written.
     """
 
     problem: str
@@ -42,7 +44,7 @@ class Inspection:
     newest_schema: str
     rows: dict[str, int]
     newest_event_at: datetime | None
-    audit_broken_at: int | None
+    audit: AuditVerdict
 
     @property
     def schema_is_newer(self) -> bool:
@@ -50,11 +52,12 @@ class Inspection:
         return self.schema > self.newest_schema
 
 
-def inspect(database: Path, *, thorough: bool = False) -> Inspection:
+def inspect(database: Path, *, anchors: Path | None = None, thorough: bool = False) -> Inspection:
     """Look at a database.
 
     Args:
         database: the file.
+        anchors: noted heads of its audit log, if they lie anywhere.
         thorough: also compare indexes with tables and look up every foreign key, which takes
             seconds per million rows.
 
@@ -64,7 +67,7 @@ def inspect(database: Path, *, thorough: bool = False) -> Inspection:
     try:
         with closing(connect(database, mode="ro")) as connection:
             connection.row_factory = sqlite3.Row
-            return _inspect(connection, thorough=thorough)
+            return _inspect(connection, anchors, thorough=thorough)
     except sqlite3.Error as error:
         raise StoreError(database, f"the database cannot be read: {error}") from error
 
@@ -84,7 +87,9 @@ def digests(database: Path) -> frozenset[str]:
         raise StoreError(database, f"the database cannot be read: {error}") from error
 
 
-def _inspect(connection: sqlite3.Connection, *, thorough: bool) -> Inspection:
+def _inspect(connection: sqlite3.Connection, anchors: Path | None, *, thorough: bool) -> Inspection:
+    # Before the rows: a head that is noted later may be of a row that comes later.
+    noted = read_anchors(anchors) if anchors is not None else ([], [])
     problem = _problem(connection, thorough=thorough)
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -97,7 +102,7 @@ def _inspect(connection: sqlite3.Connection, *, thorough: bool) -> Inspection:
         newest_schema=BUNDLED.head,
         rows={table: _count(connection, table) for table in TABLES},
         newest_event_at=moment(newest["at"]) if newest else None,
-        audit_broken_at=_broken_audit(connection),
+        audit=_judged(connection, ChainJudge(*noted)),
     )
 
 
@@ -118,10 +123,7 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - of TABLES
 
 
-def _broken_audit(connection: sqlite3.Connection) -> int | None:
-    prev = ""
+def _judged(connection: sqlite3.Connection, judge: ChainJudge) -> AuditVerdict:
     for row in connection.execute("SELECT * FROM audit ORDER BY seq"):
-        if row["prev"] != prev or row["hash"] != audit_hash(dict(row)):
-            return int(row["seq"])
-        prev = row["hash"]
-    return None
+        judge.see(entry_of(SimpleNamespace(**dict(row))))
+    return judge.verdict()

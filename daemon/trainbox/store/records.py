@@ -142,37 +142,6 @@ class Succeeded:
 
 
 @dataclass(frozen=True)
-class TokenRecord:
-    """A bearer token as a listing shows it; the secret is nowhere."""
-
-    id: str
-    name: str
-    scopes: frozenset[str]
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-
-
-@dataclass(frozen=True)
-class AuditRecord:
-    """Who did what, when, to which object.
-
-    Attributes:
-        prev, hash: sha256 of the row before and of this row with it.
-    """
-
-    seq: int
-    at: datetime
-    who: str
-    act: str
-    object: str
-    note: str
-    prev: str
-    hash: str
-
-
-@dataclass(frozen=True)
 class GuestEvent:
     """One event line of a guest, decoded."""
 
