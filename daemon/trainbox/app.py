@@ -102,7 +102,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         plugins = load_plugins(read_manifest(settings.plugins_file))
         registry = _timed(build_registry(plugins), metrics)
         plugins.notify_daemon_state("starting")
-        await open_backends(stack, registry.backends, store.instance)
+        await open_backends(stack, registry.backends, store.instance, settings.state_dir)
         house = await _furnish(
             stack, settings, store, registry, plugins, metrics=metrics, drain=drain
         )

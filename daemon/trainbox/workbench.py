@@ -38,11 +38,24 @@ def require_state_dir(path: Path) -> None:
 
 
 async def open_backends(
-    stack: AsyncExitStack, backends: Mapping[str, SandboxBackend], instance: str
+    stack: AsyncExitStack,
+    backends: Mapping[str, SandboxBackend],
+    instance: str,
+    state_dir: Path | None = None,
 ) -> None:
-    """Open every backend for an instance; they are closed with the stack."""
-    for backend in backends.values():
-        await backend.open(instance)
+    """Open every backend for an instance; they are closed with the stack.
+
+    Args:
+        stack: closes them.
+        backends: by name.
+        instance: whose sandboxes they run.
+        state_dir: where each gets a directory of its own; None for building environments alone.
+    """
+    for name, backend in backends.items():
+        home = state_dir / "backends" / name if state_dir is not None else None
+        if home is not None:
+            home.mkdir(parents=True, exist_ok=True)
+        await backend.open(instance, home)
         stack.push_async_callback(backend.close)
 
 

@@ -112,7 +112,8 @@ class Paths:
         events: ``TRAINBOX_EVENTS``, an existing empty file; writable inside.
         log: stdout and stderr as bytes; the backend writes it from outside.
         state: a directory for the backend's own notes about this sandbox; not visible inside.
-        inputs: further read-only files: name inside to host path.
+        inputs: a directory of further read-only files under the names they have inside; None
+            for none.
     """
 
     spec: Path
@@ -123,7 +124,7 @@ class Paths:
     events: Path
     log: Path
     state: Path
-    inputs: Mapping[str, Path] = field(default_factory=dict)
+    inputs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,9 @@ class SandboxSpec:
         deadline_at: absolute wall-clock limit; a daemon that was away does not extend it.
         trusted: whether the code is ours or an admin's plugin. A backend that cannot confine a
             stranger's script refuses when this is False.
+        disk_is_sized: whether the writable paths lie on a file system of their own that cannot
+            grow beyond ``limits.output_bytes``; a backend then need not watch their size.
+        modules: what the guest imports before anything else; a sandbox that stands by has done so.
     """
 
     ref: SandboxRef
@@ -149,6 +153,8 @@ class SandboxSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     gpus: int = 0
     trusted: bool = True
+    disk_is_sized: bool = False
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,10 @@ class Observation:
         exit_code: as the kernel reported it (128 + n for a signal n), None while it lives.
         cause: set only where it is known.
         peak_memory_bytes: high-water mark where the backend can measure it.
+        cpu_s: seconds of CPU time it used, where the backend can measure it.
+        peak_cpus: cores it used at its busiest, over a quarter of a second or more.
+        confinement: what held this sandbox, for its record: ``start`` (``cold`` or ``warm``),
+            ``disk``, ``seccomp``, ``runtime``, ``user`` and whatever else there is to say.
     """
 
     ref: SandboxRef
@@ -169,6 +179,9 @@ class Observation:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
+    peak_cpus: float | None = None
+    confinement: Mapping[str, str] = field(default_factory=dict)
 
 
 class Level(StrEnum):
@@ -215,6 +228,8 @@ class Health:
         version: of the engine behind it.
         promises: what it confines on this host.
         untrusted: whether it accepts a stranger's script.
+        sees_mounts: whether its sandboxes see a file system that the daemon has mounted, so that
+            the writable paths may lie on one of limited size.
     """
 
     ok: bool
@@ -222,6 +237,7 @@ class Health:
     version: str = ""
     promises: tuple[Promise, ...] = ()
     untrusted: bool = False
+    sees_mounts: bool = False
 
 
 class SandboxBackend(Protocol):
@@ -234,8 +250,14 @@ class SandboxBackend(Protocol):
 
     name: str
 
-    async def open(self, instance: str) -> None:
-        """Connect, for this daemon instance. Must not fail because the engine is away."""
+    async def open(self, instance: str, home: Path | None = None) -> None:
+        """Connect, for this daemon instance. Must not fail because the engine is away.
+
+        Args:
+            instance: id of the daemon's state directory.
+            home: a directory of this backend's own, for what outlives the process, such as notes
+                about sandboxes that stand by; None where only environments are built.
+        """
 
     async def close(self) -> None:
         """Let go of connections and threads; running sandboxes go on."""

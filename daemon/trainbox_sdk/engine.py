@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from trainbox_sdk.calls.assets import AssetCalls
 from trainbox_sdk.calls.base import Page, Principal
 from trainbox_sdk.calls.daemon import Check, DaemonCalls, PluginInfo, Readiness
 from trainbox_sdk.calls.datasets import DatasetCalls
+from trainbox_sdk.calls.documents import DocumentCalls
 from trainbox_sdk.calls.jobs import JobCalls, JobFilter, Submission
 from trainbox_sdk.calls.models import ModelCalls
 from trainbox_sdk.calls.predict import PredictCalls
@@ -27,6 +29,8 @@ __all__ = [
 
 class Engine(
     DatasetCalls,
+    AssetCalls,
+    DocumentCalls,
     JobCalls,
     ModelCalls,
     PredictCalls,

@@ -19,6 +19,10 @@ class Environment:
         requirements: hash-locked requirements file (``pip --require-hashes`` format).
         system_packages: Debian packages the wheels need at run time, such as ``libgomp1``.
         warm_imports: modules whose import is compiled and tried at build time.
+        wishes: requirements files of a user (PEP 508 lines, no options, no URLs), resolved by the
+            builder in a step of its own on top of ``names``, before anything else is done.
+        names: the packages that ``requirements`` was resolved from; the lock's pins are preferred
+            where ``wishes`` leave a choice.
     """
 
     name: str
@@ -26,6 +30,8 @@ class Environment:
     requirements: Path
     system_packages: tuple[str, ...] = ()
     warm_imports: tuple[str, ...] = ()
+    wishes: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -34,6 +40,8 @@ class Environment:
         for part in (self.name, self.python, *self.system_packages, "--", *self.warm_imports):
             h.update(part.encode() + b"\0")
         h.update(self.requirements.read_bytes())
+        for wish in self.wishes:
+            h.update(b"--" + hashlib.sha256(wish.read_bytes()).digest())
         return h.hexdigest()
 
 

@@ -84,7 +84,13 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class AttemptView:
-    """One sandbox run of a step."""
+    """One sandbox run of a step.
+
+    Attributes:
+        cpu_s, peak_cpus: CPU seconds used, and cores at the busiest; None where not measured.
+        confinement: what held the sandbox, as its backend said; see
+            :class:`~trainbox_sdk.backends.Observation`.
+    """
 
     id: str
     number: int
@@ -94,6 +100,9 @@ class AttemptView:
     started_at: datetime | None
     finished_at: datetime | None
     peak_memory_bytes: int | None
+    cpu_s: float | None = None
+    peak_cpus: float | None = None
+    confinement: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

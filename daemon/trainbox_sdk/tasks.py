@@ -22,7 +22,12 @@ class Output:
         name: file name, no folders.
         kind: ``model`` for the artifact a model row points at, else ``file``.
         max_bytes: larger is refused, not cut.
-        check: name of the :class:`ArtifactCheck` that must accept it; None for none.
+        check: name of the :class:`ArtifactCheck` that must accept it; None for none. Of a tree, it
+            must accept each file that is an ONNX model.
+        tree: it may be a file or a directory. Of a directory every regular file becomes an
+            artifact ``name/<path>``; the one ONNX model among them, or else a tar of all, is the
+            artifact of ``kind``.
+        max_files: of a tree; more are refused.
     """
 
     name: str
@@ -31,6 +36,24 @@ class Output:
     max_bytes: int = 512 * 1024**2
     media_type: str = "application/octet-stream"
     check: str | None = None
+    tree: bool = False
+    max_files: int = 1000
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A file that someone uploaded, given to a step read-only under a name of its own.
+
+    Attributes:
+        name: what it is called among the guest's inputs.
+        asset: id of an :class:`~trainbox_sdk.assets.AssetView` of the job's owner.
+        digest: ``sha256:<hex>`` of its bytes; filled in when the job is taken in, so that deleting
+            or replacing the asset later changes nothing.
+    """
+
+    name: str
+    asset: str
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,9 @@ class StepPlan:
         params: what the guest receives; JSON-able.
         after: names of steps whose success it needs; their outputs arrive as inputs.
         trusted: False for a user's own code.
+        files: uploaded files among the guest's inputs, in ``TRAINBOX_INPUTS``.
+        requirements: names among ``files`` that are requirements files: they are installed on top
+            of the environment before the step runs.
     """
 
     name: str
@@ -57,6 +83,8 @@ class StepPlan:
     outputs: tuple[Output, ...] = ()
     after: tuple[str, ...] = ()
     trusted: bool = True
+    files: tuple[PlanFile, ...] = ()
+    requirements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

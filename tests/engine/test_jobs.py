@@ -108,7 +108,7 @@ class TestGraph:
 
         def look(spec) -> bool:
             if on_step("report")(spec):
-                seen.update({name: path.read_bytes() for name, path in spec.paths.inputs.items()})
+                seen.update({path.name: path.read_bytes() for path in spec.paths.inputs.iterdir()})
             return False
 
         graph.host.on(FAILS, when=look)

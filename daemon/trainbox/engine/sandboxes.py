@@ -152,10 +152,12 @@ class SandboxFiles:
         if request.dataset is not None:
             source, name = request.dataset
             dataset = _link(source, folder / "data" / name)
-        inputs = {
-            name: _link(source, folder / "data" / f"input-{number}")
-            for number, (name, source) in enumerate(sorted(request.inputs.items()))
-        }
+        inputs = None
+        if request.inputs:
+            inputs = folder / "inputs"
+            inputs.mkdir(exist_ok=True)
+            for name, source in request.inputs.items():
+                _link(source, inputs / name)
         return Paths(
             spec=folder / "spec.json",
             dataset=dataset,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from trainbox.recorder import Recorder
@@ -35,8 +36,8 @@ class TimedBackend(SandboxBackend):
         self.inner = inner
         self._recorder = recorder
 
-    async def open(self, instance: str) -> None:  # noqa: D102 - see SandboxBackend
-        await self.inner.open(instance)
+    async def open(self, instance: str, home: Path | None = None) -> None:  # noqa: D102 - as there
+        await self.inner.open(instance, home)
 
     async def close(self) -> None:  # noqa: D102 - see SandboxBackend
         await self.inner.close()

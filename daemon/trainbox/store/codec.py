@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trainbox_sdk.jobs import Resources
-from trainbox_sdk.tasks import Output, StepPlan
+from trainbox_sdk.tasks import Output, PlanFile, StepPlan
 
 
 def dump(value: Any) -> str:
@@ -43,15 +43,18 @@ def load_resources(text: str) -> Resources:
 
 def dump_plan(plan: StepPlan) -> str:
     """Return one step's plan as JSON."""
-    return dump({**vars(plan), "outputs": [vars(output) for output in plan.outputs]})
+    outputs, files = ([vars(each) for each in some] for some in (plan.outputs, plan.files))
+    return dump({**vars(plan), "outputs": outputs, "files": files})
 
 
 def load_plan(text: str) -> StepPlan:
     """Return one step's plan from JSON."""
     raw = load(text)
     outputs = tuple(Output(**output) for output in raw.pop("outputs"))
-    packages, after = tuple(raw.pop("packages")), tuple(raw.pop("after"))
-    return StepPlan(**raw, packages=packages, after=after, outputs=outputs)
+    raw["files"] = tuple(PlanFile(**file) for file in raw.get("files", ()))
+    for name in ("packages", "after", "requirements"):
+        raw[name] = tuple(raw.get(name, ()))
+    return StepPlan(**raw, outputs=outputs)
 
 
 def dump_columns(columns: tuple[Any, ...]) -> str:

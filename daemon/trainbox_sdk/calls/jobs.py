@@ -13,6 +13,8 @@ from trainbox_sdk.artifacts import (
     ArtifactView,
 )
 from trainbox_sdk.calls.base import Page, Principal
+from trainbox_sdk.documents import Along
+from trainbox_sdk.job_logs import LogFilter, LogPage
 from trainbox_sdk.job_reports import Comparison, Explanation, Freed, Reproduction
 from trainbox_sdk.jobs import JobEvent, JobSpec, JobView, State
 
@@ -87,6 +89,10 @@ class JobChange:
     priority: int | None = None
 
 
+ALONE = Along()
+"""A submission with nothing beside it."""
+
+
 class JobCalls(Protocol):
     """What can be done with jobs."""
 
@@ -97,6 +103,7 @@ class JobCalls(Protocol):
         *,
         idempotency_key: str | None = None,
         if_identical: IfIdentical = IfIdentical.RUN,
+        along: Along = ALONE,
     ) -> Submission:
         """Validate everything, then put the job on disk.
 
@@ -106,6 +113,8 @@ class JobCalls(Protocol):
         Raises:
             ValidationFailed: unknown task, field, column or dataset; data the task cannot use.
             IdempotencyClash: the key came before with another request.
+            Conflict: ``job_exclusive``: another job with ``along.exclusive`` has not ended; or what
+                :meth:`~trainbox_sdk.calls.documents.DocumentCalls.write_documents` raises.
         """
 
     async def job(self, who: Principal, job_id: str) -> JobView:
@@ -175,6 +184,12 @@ class JobCalls(Protocol):
         self, who: Principal, job_id: str, *, offset: int = 0, follow: bool = False
     ) -> AsyncIterator[bytes]:
         """Iterate the bytes a job printed, attempt after attempt; following waits for the start."""
+
+    async def log_lines(self, who: Principal, job_id: str, which: LogFilter) -> LogPage:
+        """Return lines a job printed, as text fit to be shown.
+
+        Bytes that are no UTF-8 are replaced; terminal escapes and control characters are gone.
+        """
 
     async def artifacts(self, who: Principal, job_id: str) -> Sequence[ArtifactView]:
         """List what a job left behind."""

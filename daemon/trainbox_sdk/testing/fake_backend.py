@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from trainbox_sdk.backends import (
     Capacity,
@@ -47,8 +48,9 @@ class FakeBackend:
         self.name = name
         self._instance = ""
 
-    async def open(self, instance: str) -> None:
+    async def open(self, instance: str, home: Path | None = None) -> None:
         """Connect, for this daemon instance."""
+        del home
         self._instance = instance
 
     async def close(self) -> None:

@@ -16,7 +16,6 @@ MAX_ENV_VALUE_BYTES = 4096
 MAX_ENV_BYTES = 64 * 1024
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_INPUT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _LOADER_ENV = re.compile(r"LD_.*|GCONV_PATH|MALLOC_.*|GLIBC_TUNABLES")
 
 
@@ -56,17 +55,6 @@ def environment(spec: SandboxSpec, inside: InsidePaths) -> dict[str, str]:
 def data_name(spec: SandboxSpec) -> str:
     """Return the name of the dataset inside; it keeps its suffix, which readers look at."""
     return "data" if spec.paths.dataset is None else f"data{spec.paths.dataset.suffix}"
-
-
-def require_input_names(spec: SandboxSpec) -> None:
-    """Refuse an input that would not be a file of its own among the inputs.
-
-    Raises:
-        BackendRejected: a name with a slash, or one that starts with a dot.
-    """
-    for name in spec.paths.inputs:
-        if not _INPUT_NAME.fullmatch(name):
-            raise BackendRejected(f"input name {name!r} is not a plain file name")
 
 
 def _variable_bytes(name: str, value: str) -> int:

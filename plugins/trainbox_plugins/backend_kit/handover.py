@@ -35,7 +35,8 @@ def fit_for_guest(paths: Paths, uid: int | None, gid: int | None) -> None:
 def given_paths(paths: Paths) -> tuple[Path, ...]:
     """Return what the guest reads and never writes."""
     dataset = () if paths.dataset is None else (paths.dataset,)
-    return (paths.spec, paths.code, *paths.inputs.values(), *dataset)
+    inputs = () if paths.inputs is None else (paths.inputs, *sorted(paths.inputs.iterdir()))
+    return (paths.spec, paths.code, *inputs, *dataset)
 
 
 def _hand_over(path: Path, uid: int | None, gid: int | None, *, directory: bool) -> None:

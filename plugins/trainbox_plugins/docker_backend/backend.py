@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from trainbox_plugins.backend_kit.handover import fit_for_guest
@@ -72,11 +73,13 @@ class DockerBackend:
         self._gpu_choice = asyncio.Lock()
         self._capacity: Capacity | None = None
         self._instance = ""
+        self._home: Path | None = None
         self._running: dict[str, Running] = {}
 
-    async def open(self, instance: str) -> None:
+    async def open(self, instance: str, home: Path | None = None) -> None:
         """Take the instance id that sandboxes are labelled with; the engine may be away."""
         self._instance = instance
+        self._home = home
 
     async def close(self) -> None:
         """Let go of threads and connections; sandboxes go on."""

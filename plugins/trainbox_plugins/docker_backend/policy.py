@@ -206,13 +206,12 @@ def _security(confinement: Confinement) -> list[str]:
 
 
 def _mounts(spec: SandboxSpec) -> list[dict[str, Any]]:
-    command.require_input_names(spec)
     inside, paths = inside_paths(spec), spec.paths
     read_only = [(str(paths.spec), inside.spec), (str(paths.code), inside.code)]
     if paths.dataset is not None and inside.dataset is not None:
         read_only.append((str(paths.dataset), inside.dataset))
-    for name, path in sorted(paths.inputs.items()):
-        read_only.append((str(path), f"/trainbox/in/inputs/{name}"))
+    if paths.inputs is not None and inside.inputs is not None:
+        read_only.append((str(paths.inputs), inside.inputs))
     writable = [
         (str(paths.output), inside.output),
         (str(paths.scratch), inside.scratch),

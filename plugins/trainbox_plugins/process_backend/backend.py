@@ -40,8 +40,9 @@ class ProcessBackend:
         self._selftest = SelfTest(config)
         self._index: Index | None = None
 
-    async def open(self, instance: str) -> None:
+    async def open(self, instance: str, home: Path | None = None) -> None:
         """Take up the index of this instance."""
+        del home
         self._index = Index(self._config.index_dir, instance)
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainbox_plugins.backend_kit.command import data_name, require_input_names
+from trainbox_plugins.backend_kit.command import data_name
 
 if TYPE_CHECKING:
     from trainbox_plugins.process_backend.index import Sandbox
@@ -12,17 +12,13 @@ if TYPE_CHECKING:
 
 
 def link_inputs(spec: SandboxSpec, sandbox: Sandbox) -> None:
-    """Fill the sandbox's folder of links.
-
-    Raises:
-        BackendRejected: an input's name is no plain file name.
-    """
-    require_input_names(spec)
-    folder = sandbox.inputs / "inputs"
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in (sandbox.home, sandbox.inputs, folder):
+    """Fill the sandbox's folder of links."""
+    sandbox.inputs.mkdir(parents=True, exist_ok=True)
+    for made in (sandbox.home, sandbox.inputs):
         made.chmod(0o755)
-    links = {folder / name: path for name, path in spec.paths.inputs.items()}
+    links = {}
+    if spec.paths.inputs is not None:
+        links[sandbox.inputs / "inputs"] = spec.paths.inputs
     if spec.paths.dataset is not None:
         links[sandbox.inputs / data_name(spec)] = spec.paths.dataset
     for link, path in links.items():
