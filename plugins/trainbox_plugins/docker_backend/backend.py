@@ -13,6 +13,7 @@ from trainbox_plugins.backend_kit.handover import fit_for_guest
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_host import capacity_of, confinement_of, trouble_of
+from trainbox_plugins.docker_backend.engine_mounts import engine_sees_mounts
 from trainbox_plugins.docker_backend.engine_port import (
     Clash,
     EnginePort,
@@ -100,12 +101,14 @@ class DockerBackend:
         version = str(info.get("ServerVersion") or "")
         kept = promises(info, self._config, self._confinement)
         trouble = trouble_of(info, self._config)
+        sees_mounts = await asyncio.to_thread(engine_sees_mounts, self._config.socket_url)
         return Health(
             ok=not trouble,
             detail=trouble or f"Docker Engine {version} on {info.get('OperatingSystem')}",
             version=version,
             promises=kept,
             untrusted=all(promise.level is not Level.NONE for promise in kept),
+            sees_mounts=sees_mounts,
         )
 
     async def capacity(self) -> Capacity:
