@@ -4,8 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 .venv/bin/python -m pip install -q uv
 uv="$PWD/.venv/bin/uv"
+python=3.11
 resolve() {
-  "$uv" pip compile -q --python-version 3.11 --generate-hashes \
+  "$uv" pip compile -q --python-version "$python" --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-header "$@"
 }
 compile() {
@@ -17,3 +18,7 @@ printf 'hatchling\neditables\n' | compile - -c locks/dev.lock -o locks/build.loc
 # What sandboxes install is for Linux alone: a marker would ask a backend what it cannot know.
 cd plugins/trainbox_plugins/tabular/environment
 resolve --python-platform linux requirements.in -o requirements.lock
+cd ../../custom_script/environment
+for python in 3.10 3.11 3.12; do
+  resolve --python-platform linux --no-build requirements.in -o "$python.lock"
+done
