@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import unicodedata
+from dataclasses import dataclass
 from datetime import datetime
+
+MAX_FILENAME_BYTES = 255
+"""What a directory entry may be long on Linux (``NAME_MAX``)."""
+
+
+def filename_problem(name: str) -> str:
+    """Return why a file cannot be called this; empty for a name that is fine.
+
+    One rule for uploads and for the files of a plan: what passes is one entry of a directory, is
+    not hidden, and cannot break a line of a log.
+    """
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "is not text that UTF-8 can hold"
+    if not 0 < size <= MAX_FILENAME_BYTES:
+        return f"must be 1 to {MAX_FILENAME_BYTES} bytes long"
+    if "/" in name:
+        return "must not hold a slash"
+    if name.startswith("."):
+        return "must not start with a dot"
+    if any(unicodedata.category(letter) == "Cc" for letter in name):
+        return "must not hold control characters"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -24,7 +48,6 @@ class NewAsset:
     group: str = ""
     description: str = ""
     max_bytes: int = 500 * 1024**2
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

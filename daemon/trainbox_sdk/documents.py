@@ -6,10 +6,46 @@ than in tables of the core; writes are compare-and-set, and may ride in the tran
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from trainbox_sdk.errors import ValidationFailed
+
+MAX_BODY_BYTES = 256 * 1024
+
+
+def body_text(body: Mapping[str, Any]) -> str:
+    """Return a body as it is stored: compact JSON.
+
+    Raises:
+        ValidationFailed: not JSON, or larger than :data:`MAX_BODY_BYTES`.
+    """
+    try:
+        text = json.dumps(dict(body), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValidationFailed(
+            f"a document's body is not JSON: {error}", code="document_not_json"
+        ) from error
+    if size > MAX_BODY_BYTES:
+        raise ValidationFailed(
+            f"a document's body is {size} bytes as JSON, at most {MAX_BODY_BYTES} are kept",
+            code="document_too_large",
+        )
+    return text
+
+
+def body_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a body as it is read back: JSON's types alone, sharing nothing with the one given.
+
+    Raises:
+        ValidationFailed: as :func:`body_text`.
+    """
+    read: dict[str, Any] = json.loads(body_text(body))
+    return read
 
 
 @dataclass(frozen=True)
@@ -18,7 +54,8 @@ class Act:
 
     Attributes:
         act: such as ``model.custom_training_started``.
-        object: id of what was acted on.
+        object: id of what was acted on; empty for the thing itself that it is written with: the
+            asset or the job.
         note: further facts, as JSON text or a sentence.
     """
 

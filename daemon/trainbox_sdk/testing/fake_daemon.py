@@ -28,9 +28,9 @@ class FakeDaemonCalls(FakeJobs):
     draining = False
 
     def tasks(self) -> Sequence[TaskInfo]:
-        """List the one task."""
+        """List the one task, and what a test has added."""
         self._enter("tasks")
-        return (fake_data.TASK,)
+        return (fake_data.TASK, *self.further_tasks)
 
     async def plugins(self) -> Sequence[PluginInfo]:
         """List one plugin of each sort."""

@@ -126,6 +126,13 @@ def page(items: Sequence[T], limit: int, after: str | None) -> Page[T]:
     return Page(shown, str(start + limit) if more else None)
 
 
+def is_act(wanted: str | None, act: str) -> bool:
+    """Return whether an act is the one asked for, or one of those that ``job.`` stands for."""
+    if wanted is None:
+        return True
+    return act.startswith(wanted) if wanted.endswith(".") else act == wanted
+
+
 def plain(spec: JobSpec) -> dict[str, Any]:
     """Return the fields of a specification."""
     return {name: getattr(spec, name) for name in spec.__dataclass_fields__}

@@ -7,6 +7,7 @@ than text and number.
 
 from __future__ import annotations
 
+from trainbox_sdk.testing.fake_assets import FakeAssetCalls
 from trainbox_sdk.testing.fake_daemon import FakeDaemonCalls
 from trainbox_sdk.testing.fake_job_calls import FakeJobCalls
 from trainbox_sdk.testing.fake_jobs import ONNX_BYTES, OTHER_TOKEN, TOKEN
@@ -17,5 +18,12 @@ from trainbox_sdk.testing.fake_webhooks import FakeWebhookCalls
 __all__ = ["ONNX_BYTES", "OTHER_TOKEN", "TOKEN", "FakeEngine"]
 
 
-class FakeEngine(FakeJobCalls, FakePredictCalls, FakeWebhookCalls, FakeTokenCalls, FakeDaemonCalls):
+class FakeEngine(
+    FakeJobCalls,
+    FakeAssetCalls,
+    FakePredictCalls,
+    FakeWebhookCalls,
+    FakeTokenCalls,
+    FakeDaemonCalls,
+):
     """Implements :class:`trainbox_sdk.engine.Engine`; :class:`FakeJobs` says how to drive it."""

@@ -8,7 +8,8 @@ from trainbox_sdk.artifacts import (
     ArtifactFile,
     ArtifactView,
 )
-from trainbox_sdk.calls.jobs import IfIdentical, JobChange
+from trainbox_sdk.calls.jobs import ALONE, IfIdentical, JobChange
+from trainbox_sdk.documents import Act, Along
 from trainbox_sdk.engine import (
     JobFilter,
     Page,
@@ -21,13 +22,15 @@ from trainbox_sdk.errors import (
     NotFound,
     ValidationFailed,
 )
+from trainbox_sdk.job_logs import LogFilter, LogPage
 from trainbox_sdk.job_reports import Comparison, Explanation, Freed, Reproduction
 from trainbox_sdk.jobs import JobEvent, JobSpec, JobView, State
-from trainbox_sdk.testing import fake_data, fake_reports
+from trainbox_sdk.testing import fake_data, fake_logs, fake_reports
 from trainbox_sdk.testing.fake_datasets import FakeDatasetCalls
+from trainbox_sdk.testing.fake_documents import FakeDocumentCalls
 
 
-class FakeJobCalls(FakeDatasetCalls):
+class FakeJobCalls(FakeDatasetCalls, FakeDocumentCalls):
     """In memory, by the same contract."""
 
     async def submit(
@@ -37,6 +40,7 @@ class FakeJobCalls(FakeDatasetCalls):
         *,
         idempotency_key: str | None = None,
         if_identical: IfIdentical = IfIdentical.RUN,
+        along: Along = ALONE,
     ) -> Submission:
         """Check as the real intake does, then remember the job."""
         self._enter("submit")
@@ -51,8 +55,13 @@ class FakeJobCalls(FakeDatasetCalls):
         same = self._identical(who, spec)
         if same is not None and if_identical is IfIdentical.REUSE:
             return Submission(self._jobs[same], reused=True, identical_to=same)
+        self._require_exclusive(who.id, along)
+        documents, _ = self._after(along.writes)
         job = fake_data.new_job(self._id("job"), self._id("step"), who, spec)
-        self._jobs[job.id] = job
+        self._documents = documents
+        self._jobs[job.id], self._alongs[job.id] = job, along
+        acts = [Act("job.submit", job.id, spec.task), *along.acts]
+        self._note(who.actor, acts, empty=job.id, token_id=who.token_id)
         if idempotency_key is not None:
             self._keys[who.id, idempotency_key] = (job.id, request)
         await self.emit(job.id, "state", state="queued")
@@ -129,6 +138,7 @@ class FakeJobCalls(FakeDatasetCalls):
         job = await self.job(who, job_id)
         if not job.state.terminal or job.state is State.SUCCEEDED:
             raise Conflict(f"job {job_id} is {job.state}", code="not_retryable")
+        self._require_exclusive(who.id, self._alongs.get(job_id, ALONE))
         await self.emit(job_id, "state", state="queued")
         return self._jobs[job_id]
 
@@ -169,6 +179,12 @@ class FakeJobCalls(FakeDatasetCalls):
                 if len(self.printed.get(job_id, b"")) == offset:
                     await self._news.wait()
 
+    async def log_lines(self, who: Principal, job_id: str, which: LogFilter) -> LogPage:
+        """Return printed lines; the fake knows neither their time nor their stream."""
+        self._enter("log_lines")
+        await self.job(who, job_id)
+        return fake_logs.page(self.printed.get(job_id, b""), which)
+
     async def artifacts(self, who: Principal, job_id: str) -> Sequence[ArtifactView]:
         """List what a job left behind."""
         self._enter("artifacts")
@@ -183,6 +199,13 @@ class FakeJobCalls(FakeDatasetCalls):
             raise NotFound(f"no artifact {artifact_id!r}", code="artifact_not_found")
         return file
 
+    def _require_exclusive(self, owner: str, along: Along) -> None:
+        for job_id, other in self._alongs.items():
+            job = self._jobs[job_id]
+            same = along.exclusive and (job.owner, other.exclusive) == (owner, along.exclusive)
+            if same and not job.state.terminal:
+                raise Conflict(f"job {job_id} has not ended", code="job_exclusive")
+
     def _identical(self, who: Principal, spec: JobSpec) -> str | None:
         wanted = (who.id, None, spec.task, spec.dataset_id, dict(spec.params))
         for job in reversed(self._jobs.values()):
@@ -193,6 +216,8 @@ class FakeJobCalls(FakeDatasetCalls):
         return None
 
     async def _check(self, who: Principal, spec: JobSpec) -> None:
+        if any(spec.task == task.name for task in self.further_tasks):
+            return
         try:
             dataset = await self.dataset(who, spec.dataset_id or "")
         except NotFound:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trainbox_sdk.artifacts import ArtifactFile, DatasetView, ModelView
+from trainbox_sdk.assets import AssetView
 from trainbox_sdk.calls.tokens import SCOPES, AuditEntry, TokenView
+from trainbox_sdk.documents import Act, Along, Document, DocumentKey
 from trainbox_sdk.engine import Check, Principal
 from trainbox_sdk.jobs import JobEvent, JobView, State
 from trainbox_sdk.models import AliasChange
+from trainbox_sdk.tasks import TaskInfo
 from trainbox_sdk.testing import fake_data
 from trainbox_sdk.uploads import UploadView
 
@@ -35,6 +40,7 @@ class FakeJobs:
         raises: method name to an exception that its next calls raise.
         checks: what readiness reports.
         printed: log bytes by job id.
+        further_tasks: what is taken beside ``binclass``, whatever the parameters.
     """
 
     def __init__(self, *, autorun: bool = False) -> None:
@@ -43,6 +49,7 @@ class FakeJobs:
         self.raises: dict[str, Exception] = {}
         self.checks: tuple[Check, ...] = (Check("store", ok=True, detail="in memory"),)
         self.printed: dict[str, bytes] = {}
+        self.further_tasks: list[TaskInfo] = []
         self.principals = {
             TOKEN: Principal("user-1", "tester", frozenset(SCOPES)),
             OTHER_TOKEN: Principal("user-2", "other", frozenset(SCOPES)),
@@ -55,6 +62,9 @@ class FakeJobs:
         self._jobs: dict[str, JobView] = {}
         self._events: list[JobEvent] = []
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
+        self._alongs: dict[str, Along] = {}
+        self._assets: dict[str, AssetView] = {}
+        self._documents: dict[DocumentKey, Document] = {}
         self._models: dict[str, ModelView] = {}
         self._moves: list[AliasChange] = []
         self._artifacts: dict[str, ArtifactFile] = {}
@@ -73,7 +83,10 @@ class FakeJobs:
             job = replace(job, metrics={**job.metrics, data["name"]: data["value"]})
         elif kind == "state":
             job = fake_data.moved(job, State(data["state"]), data.get("reason_code", ""), data)
+        ended = job.state.terminal and not self._jobs[job_id].state.terminal
         self._jobs[job_id] = job
+        if ended and (act := self._alongs.get(job_id, Along()).at_end.get(str(job.state))):
+            self._note("daemon", [act], empty=job_id)
         async with self._news:
             self._events.append(event)
             self._news.notify_all()
@@ -110,6 +123,31 @@ class FakeJobs:
 
     def _id(self, prefix: str) -> str:
         return f"{prefix}_{next(self._ids):06d}"
+
+    def _note(
+        self, actor: str, acts: Iterable[Act], *, empty: str = "", token_id: str = ""
+    ) -> None:
+        """Put lines into the audit log; ``empty`` stands for an object that is not named."""
+        for act in acts:
+            seq = len(self._audit) + 1
+            prev = self._audit[-1].hash if self._audit else ""
+            thing = act.object or empty
+            digest = hashlib.sha256(f"{prev}{seq}{actor}{act.act}{thing}".encode()).hexdigest()
+            self._audit.append(
+                AuditEntry(
+                    seq=seq,
+                    at=fake_data.now(),
+                    who=actor,
+                    act=act.act,
+                    object=thing,
+                    note=act.note,
+                    token_id=token_id,
+                    request_id="",
+                    peer="",
+                    prev=prev,
+                    hash=digest,
+                )
+            )
 
     def _owns(self, who: Principal, model: ModelView) -> bool:
         return self._jobs[model.job_id].owner == who.id

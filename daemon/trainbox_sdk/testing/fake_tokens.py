@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +14,7 @@ from trainbox_sdk.calls.tokens import (
     IssuedToken,
     TokenView,
 )
+from trainbox_sdk.documents import Act
 from trainbox_sdk.engine import (
     Page,
     Principal,
@@ -119,12 +119,14 @@ class FakeTokenCalls(FakeJobs):
         return view
 
     async def audit(self, who: Principal, which: AuditFilter) -> Page[AuditEntry]:
-        """List acts on tokens, newest first; the fake notes no others."""
+        """List acts, newest first: on tokens, assets and documents, and submissions."""
         self._enter_as_admin("audit", who)
         shown = [
             entry
             for entry in self._audit
-            if which.who in (None, entry.who) and which.object in (None, entry.object)
+            if which.who in (None, entry.who)
+            and which.object in (None, entry.object)
+            and fake_data.is_act(which.act, entry.act)
         ]
         return fake_data.page(shown, which.limit, which.after)
 
@@ -165,11 +167,4 @@ class FakeTokenCalls(FakeJobs):
                 del self.principals[text]
 
     def _act(self, who: Principal, act: str, token_id: str) -> None:
-        seq = len(self._audit) + 1
-        prev = self._audit[-1].hash if self._audit else ""
-        digest = hashlib.sha256(f"{prev}{seq}{act}{token_id}".encode()).hexdigest()
-        origin = (who.token_id, "", "")
-        entry = AuditEntry(
-            seq, fake_data.now(), who.id, act, token_id, "", *origin, prev=prev, hash=digest
-        )
-        self._audit.append(entry)
+        self._note(who.actor, [Act(act, token_id)], token_id=who.token_id)
