@@ -97,8 +97,9 @@ class Plan:
 class TaskType(ABC):
     """A kind of job. Subclass, set the class variables, return it from ``register_tasks``.
 
-    The daemon publishes ``Params``'s JSON Schema and validates against it; heavy imports belong in
-    the guest package, which runs only in the sandbox.
+    ``resources`` is what a job gets that asks for nothing, or all that its backend has where that
+    is less. The daemon publishes ``Params``'s JSON Schema and validates against it; heavy imports
+    belong in the guest package, which runs only in the sandbox.
     """
 
     name: ClassVar[str]
@@ -106,6 +107,8 @@ class TaskType(ABC):
     Params: ClassVar[type[BaseModel]]
     needs_dataset: ClassVar[bool] = True
     resources: ClassVar[Resources] = Resources()
+    most: ClassVar[Resources | None] = None
+    """The most a caller may ask for; None leaves that to the backend."""
 
     def validate(self, params: BaseModel, dataset: DatasetView | None) -> Sequence[FieldError]:
         """Return what is wrong with these parameters on this data; nothing doomed is queued."""

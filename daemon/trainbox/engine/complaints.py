@@ -182,6 +182,20 @@ def resource_errors(wanted: Resources) -> list[FieldError]:
     ]
 
 
+def task_resource_errors(
+    task: str, wanted: Resources, most: Resources | None
+) -> Iterator[FieldError]:
+    """Yield what is more than a job of this task may have."""
+    for name, limit in vars(most).items() if most is not None else ():
+        given = getattr(wanted, name)
+        if given > limit:
+            yield FieldError(
+                ("resources", name),
+                f"{amount(name, given)} is more than a {task} job may have",
+                f"ask for at most {amount(name, limit)}",
+            )
+
+
 def failed(errors: Sequence[FieldError]) -> ValidationFailed:
     """Return the one error that tells of all of these."""
     first = errors[0]

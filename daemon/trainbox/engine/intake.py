@@ -27,6 +27,7 @@ from trainbox.engine.complaints import (
     refuse,
     resource_errors,
     spec_errors,
+    task_resource_errors,
 )
 from trainbox.engine.draining import Drain
 from trainbox.engine.health import Pulse, Space
@@ -136,6 +137,7 @@ class Intake:
                 dataset_id=dataset.id if dataset else None,
             )
         self._require_plan(spec.task, plan)
+        await self._require_trust(backend, plan)
         new = NewJob(
             id=new_id("job"),
             owner=who.id,
@@ -210,11 +212,39 @@ class Intake:
         ]
         refuse(errors)
         try:
-            merged = RESOURCES.validate_python({**vars(task.resources), **spec.resources})
+            default = await self._default(task, backend)
+            merged = RESOURCES.validate_python({**vars(default), **spec.resources})
         except ValidationError as error:
             raise failed(field_errors(error, ("resources",))) from error
-        refuse(resource_errors(merged) or await self._over_capacity(merged, backend))
+        refuse(
+            resource_errors(merged)
+            or list(task_resource_errors(task.name, merged, task.most))
+            or await self._over_capacity(merged, backend)
+        )
         return merged
+
+    async def _default(self, task: TaskType, backend: str) -> Resources:
+        """Return what a job gets that asks for nothing: no more than there is."""
+        try:
+            room = await self._pulse.capacity(backend)
+        except Unavailable:
+            return task.resources
+        return replace(
+            task.resources,
+            cpus=min(task.resources.cpus, room.cpus),
+            memory_bytes=min(task.resources.memory_bytes, room.memory_bytes),
+        )
+
+    async def _require_trust(self, backend: str, plan: Plan) -> None:
+        """Refuse a user's own code where the backend runs none; a silent one is asked later."""
+        health = await self._pulse.health(backend)
+        if health.ok and not health.untrusted and not all(step.trusted for step in plan.steps):
+            hint = (
+                "submit it to the docker backend, or have an administrator allow it: "
+                "allow_untrusted in plugins.toml"
+            )
+            reason = f"backend {backend} does not confine scripts well enough to run them"
+            raise failed([FieldError(("backend",), reason, hint)])
 
     async def _over_capacity(self, wanted: Resources, backend: str) -> list[FieldError]:
         try:
