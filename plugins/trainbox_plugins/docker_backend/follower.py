@@ -1,8 +1,9 @@
 """One thread per running sandbox: its output into the log file, then its exit.
 
 Output is attached before the start, since following the engine's own log loses the tail at the exit
-(moby issue 43860). The engine keeps a copy; when the attachment had a gap (a restart of the daemon
-or of the engine), the log file is written anew from that copy.
+(moby issue 43860). Where it goes may be said later: a sandbox that stands by has no job yet, and
+prints nothing until it has one. The engine keeps a copy; when the attachment had a gap (a restart
+of the daemon or of the engine), the log file is written anew from that copy.
 """
 
 from __future__ import annotations
@@ -49,44 +50,48 @@ class Closed(BackendUnavailable):
     """The daemon lets go of a sandbox that goes on."""
 
 
+@dataclass(frozen=True)
+class Sink:
+    """Where a sandbox's output goes.
+
+    Attributes:
+        log: file to write.
+        limit_bytes: largest size of the file.
+        flood_bytes: output after which ``on_flood`` is called, once, from the follower's thread.
+    """
+
+    log: Path
+    limit_bytes: int
+    flood_bytes: int
+    on_flood: Callable[[], None]
+
+
 class Follower:
     """Follows one container from before its start, or from wherever it is found.
 
     Args:
-        container: name.
-        log: file to write.
-        limit_bytes: largest size of the file.
-        flood_bytes: output after which ``on_flood`` is called, once, from this thread.
+        container: name or id.
         reconnect_s: how long an engine may be away before the wait gives up.
     """
 
-    def __init__(
-        self,
-        engine: EnginePort,
-        container: str,
-        log: Path,
-        *,
-        limit_bytes: int,
-        flood_bytes: int,
-        on_flood: Callable[[], None],
-        reconnect_s: float,
-    ) -> None:
+    def __init__(self, engine: EnginePort, container: str, *, reconnect_s: float) -> None:
         self._engine = engine
         self._container = container
-        self._log = log
-        self._limit_bytes = limit_bytes
-        self._flood_bytes = flood_bytes
-        self._on_flood = on_flood
         self._reconnect_s = reconnect_s
         self._closing = threading.Event()
+        self._given: Future[Sink] = Future()
         self._stream: LogStream | None = None
         self._cut = False
         self.attached: Future[None] = Future()
         """Done once the output is attached, so that a start loses nothing."""
         self.ended: Future[Ended] = Future()
         """Done once the container is dead and the log file is whole."""
-        for future in (self.attached, self.ended):
+        for future in (self._given, self.attached, self.ended):
             future.set_running_or_notify_cancel()  # one who stops waiting cancels it for nobody
+
+    def write_to(self, sink: Sink) -> None:
+        """Say where the output goes, once: before or after :meth:`begin`."""
+        self._given.set_result(sink)
 
     def begin(self, *, fresh: bool) -> None:
         """Start the thread.
@@ -101,6 +106,8 @@ class Follower:
     def close(self) -> None:
         """Let go; the container goes on and the log file stays as it is."""
         self._closing.set()
+        if not self._given.done():
+            self._given.set_exception(Closed("it was closed while it stood by"))
         if self._stream is not None:
             self._stream.close()
 
@@ -109,7 +116,7 @@ class Follower:
             unbroken = fresh and self._copy_from_the_start()
             self.ended.set_result(self._see_it_end(unbroken=unbroken))
         except OSError as error:  # a full disk is waited out: the engine keeps the output meanwhile
-            self._fail(BackendUnavailable(f"the log {self._log} cannot be written: {error}"))
+            self._fail(BackendUnavailable(f"the log cannot be written: {error}"))
         except Exception as error:  # noqa: BLE001 - carried to whoever waits, whatever it is
             self._fail(error)
 
@@ -120,13 +127,16 @@ class Follower:
 
     def _copy_from_the_start(self) -> bool:
         """Copy the attached output; return whether it came to its end and nothing broke."""
-        output = CappedLog(self._log, self._limit_bytes)
+        # Opened before the start where the file is known: a log that cannot be written is no start.
+        output = self._new_log() if self._given.done() else None
         try:
             self._stream = self._engine.attach(self._container)
         except BaseException:
-            output.abandon()
+            if output is not None:
+                output.abandon()
             raise
         self.attached.set_result(None)
+        output = output or self._new_log()
         try:
             self._copy(self._stream, output)
         except BackendUnavailable:
@@ -165,8 +175,9 @@ class Follower:
         The new file takes the old one's place once it holds as much, so that a reader who stands
         somewhere in the log is not thrown back.
         """
-        output = CappedLog(self._part, self._limit_bytes)
-        before = self._log.stat().st_size if self._log.exists() else 0
+        log = self._sink.log
+        output = CappedLog(self._part, self._sink.limit_bytes)
+        before = log.stat().st_size if log.exists() else 0
         looked = False
         try:
             self._stream = self._engine.kept_output(self._container, follow=True)
@@ -174,7 +185,7 @@ class Follower:
                 if not looked and output.seen >= before:
                     looked = True
                     if not self._rotated(output.seen):
-                        self._part.replace(self._log)
+                        self._part.replace(log)
         finally:
             self._finish(output)
 
@@ -184,30 +195,35 @@ class Follower:
             raise Closed("the backend was closed; the sandbox goes on")
         if unbroken and self._cut:
             return  # over the limit either way, and the engine's copy is cut elsewhere
-        output = CappedLog(self._part, self._limit_bytes)
+        log = self._sink.log
+        output = CappedLog(self._part, self._sink.limit_bytes)
         try:
             self._copy(self._engine.kept_output(self._container, follow=False), output)
         finally:
             output.close()
-        if unbroken and not _lacks(self._log.read_bytes(), self._part.read_bytes()):
+        if unbroken and not _lacks(log.read_bytes(), self._part.read_bytes()):
             self._part.unlink()
             return
         if not unbroken and self._rotated(output.seen):
             self._join_over_the_gap()
-        self._part.replace(self._log)
+        self._part.replace(log)
 
     def _rotated(self, seen: int) -> bool:
         """Whether the engine has thrown away the beginning, which the old file still has."""
-        if seen < self._limit_bytes // _LEAST_KEPT or not self._log.exists():
+        log = self._sink.log
+        if seen < self._sink.limit_bytes // _LEAST_KEPT or not log.exists():
             return False
         kept = self._part.read_bytes()[: 16 * 1024]
-        old = _as_kept(self._log.read_bytes())
+        old = _as_kept(log.read_bytes())
         return bool(old) and not any(line in old for line in kept.splitlines()[:_FIRST_LINES])
 
     def _join_over_the_gap(self) -> None:
-        room = (self._limit_bytes - len(_GAP)) // 2
-        old, new = self._log.read_bytes()[:room], self._part.read_bytes()[-room:]
+        room = (self._sink.limit_bytes - len(_GAP)) // 2
+        old, new = self._sink.log.read_bytes()[:room], self._part.read_bytes()[-room:]
         self._part.write_bytes(old + _GAP + new)
+
+    def _new_log(self) -> CappedLog:
+        return CappedLog(self._sink.log, self._sink.limit_bytes)
 
     def _copy(self, stream: LogStream, output: CappedLog) -> None:
         for _ in self._copying(stream, output):
@@ -217,8 +233,8 @@ class Follower:
         for _, data in stream:
             before = output.seen
             output.append(data)
-            if before <= self._flood_bytes < output.seen:
-                self._on_flood()
+            if before <= self._sink.flood_bytes < output.seen:
+                self._sink.on_flood()
             yield
 
     def _finish(self, output: CappedLog) -> None:
@@ -228,8 +244,14 @@ class Follower:
             output.close()
 
     @property
+    def _sink(self) -> Sink:
+        """Where the output goes; blocks a follower of a sandbox that stands by."""
+        return self._given.result()
+
+    @property
     def _part(self) -> Path:
-        return self._log.with_name(self._log.name + ".part")
+        log = self._sink.log
+        return log.with_name(log.name + ".part")
 
 
 class _Patience:

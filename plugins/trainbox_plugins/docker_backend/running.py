@@ -14,7 +14,7 @@ from trainbox_plugins.docker_backend import cgroups
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_port import EnginePort, EngineRefused
-from trainbox_plugins.docker_backend.follower import Ended, Follower
+from trainbox_plugins.docker_backend.follower import Ended, Follower, Sink
 from trainbox_plugins.docker_backend.observations import memory_cause
 from trainbox_sdk.backends import Cause, Observation, SandboxSpec
 from trainbox_sdk.errors import BackendUnavailable
@@ -56,14 +56,14 @@ class Running:
         self._condemned = _read_note(spec.paths.state)
         self._watch: asyncio.Task[None] | None = None
         self._kills: set[asyncio.Task[None]] = set()
-        self._follower = Follower(
-            engine,
-            spec.ref.name,
-            spec.paths.log,
-            limit_bytes=spec.limits.log_bytes,
-            flood_bytes=config.log_flood_bytes,
-            on_flood=self._tell_of_flood,
-            reconnect_s=config.reconnect_s,
+        self._follower = Follower(engine, spec.ref.name, reconnect_s=config.reconnect_s)
+        self._follower.write_to(
+            Sink(
+                spec.paths.log,
+                limit_bytes=spec.limits.log_bytes,
+                flood_bytes=config.log_flood_bytes,
+                on_flood=self._tell_of_flood,
+            )
         )
 
     async def attach(self) -> None:
