@@ -27,6 +27,8 @@ class Config(BaseModel):
             guests as itself, so that both can write the step's directories.
         cgroup_parent: cgroup under which all sandboxes lie, so that one limit can hold them all.
         log_flood_bytes: output beyond which a sandbox is killed; less is cut to its log limit.
+        log_bytes_per_s, log_lines_per_s: faster output loses whole lines, which a line tells of.
+        log_burst_s: how many seconds' worth of that may come at once.
         max_files: files a sandbox may have in its writable directories.
         reconnect_s: how long a wait looks for an engine that has gone away before it says so.
         disk_poll_s: seconds between two looks at the size of the writable directories.
@@ -52,6 +54,9 @@ class Config(BaseModel):
     sandbox_gid: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
     cgroup_parent: str | None = None
     log_flood_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
+    log_bytes_per_s: Annotated[float, Field(gt=0)] = 1024**2
+    log_lines_per_s: Annotated[float, Field(gt=0)] = 10_000
+    log_burst_s: Annotated[float, Field(ge=1)] = 30.0
     max_files: Annotated[int, Field(gt=0)] = 100_000
     reconnect_s: PositiveSeconds = 10.0
     disk_poll_s: PositiveSeconds = 1.0

@@ -43,6 +43,8 @@ class Config(BaseModel):
         wheelhouse: directory of wheels to install from instead of a package index.
         output_entries: most files and directories a step may leave.
         log_flood_bytes: output beyond which a step is killed; less is cut to its log limit.
+        log_bytes_per_s, log_lines_per_s: faster output loses whole lines, which a line tells of.
+        log_burst_s: how many seconds' worth of that may come at once.
         start_deadline_s: how long a start may take, in seconds.
     """
 
@@ -60,4 +62,7 @@ class Config(BaseModel):
     wheelhouse: Path | None = Field(default_factory=default_wheelhouse)
     output_entries: Annotated[int, Field(gt=0)] = 100_000
     log_flood_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
+    log_bytes_per_s: Annotated[float, Field(gt=0)] = 1024**2
+    log_lines_per_s: Annotated[float, Field(gt=0)] = 10_000
+    log_burst_s: Annotated[float, Field(ge=1)] = 30.0
     start_deadline_s: Annotated[float, Field(gt=0)] = 60.0

@@ -83,6 +83,7 @@ def shim_task(
         output_entries=config.output_entries,
         log_bytes=limits.log_bytes,
         flood_bytes=max(config.log_flood_bytes, limits.log_bytes),
+        log_rate=(config.log_bytes_per_s, config.log_lines_per_s, config.log_burst_s),
         cpus=limits.cpus,
         deadline_at=spec.deadline_at.timestamp(),
         grace_s=limits.grace_s,

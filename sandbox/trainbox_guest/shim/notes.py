@@ -36,6 +36,8 @@ class Task:
         memory_bytes, pids: limits over all processes of the step.
         output_bytes, output_entries: limits over ``watched``.
         log_bytes: what is kept of the output.
+        log_rate: bytes a second, lines a second and seconds of burst beyond which lines are dropped
+            (:class:`trainbox_guest.shim.log_rate.LogRate`); empty for any.
         flood_bytes: output beyond which the step is killed.
         cpus: core quota.
         deadline_at: seconds since the epoch after which the step is stopped, whoever is watching.
@@ -59,6 +61,7 @@ class Task:
     deadline_at: float
     grace_s: float
     cgroup: str = ""
+    log_rate: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, state: str) -> Task:

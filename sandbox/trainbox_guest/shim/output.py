@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from trainbox_guest.shim.capped_log import CappedLog
+
+if TYPE_CHECKING:
+    from trainbox_guest.shim.log_rate import LogRate
 
 _CHUNK = 256 * 1024
 
@@ -15,14 +19,15 @@ class Output:
     Args:
         path: written from its beginning.
         limit_bytes: largest size of the finished file.
+        rate: how fast output may come; None for any.
 
     Attributes:
         seen: bytes read so far.
         trouble: why the log is cut off; empty while it is not.
     """
 
-    def __init__(self, path: str, limit_bytes: int) -> None:
-        self._log = CappedLog(path, limit_bytes)
+    def __init__(self, path: str, limit_bytes: int, rate: LogRate | None = None) -> None:
+        self._log = CappedLog(path, limit_bytes, rate)
         self.pipe, self.write_end = os.pipe()
         os.set_blocking(self.pipe, False)
         self.seen = 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from trainbox_guest.confine import cgroups, syscalls
 from trainbox_guest.shim import launch, notes, processes
 from trainbox_guest.shim.disk import disk_use
+from trainbox_guest.shim.log_rate import LogRate
 from trainbox_guest.shim.output import Output
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Watch:
         groups = self._groups()
         running = notes.Running(os.getpid(), self._started_at, list(groups.directories))
         notes.write(self._state, notes.RUNNING, running)
-        output = Output(self._task.log, self._task.log_bytes)
+        rate = LogRate(*self._task.log_rate) if self._task.log_rate else None
+        output = Output(self._task.log, self._task.log_bytes, rate)
         try:
             self._start(output, groups)
             self._loop(output)
