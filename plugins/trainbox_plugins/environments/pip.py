@@ -138,11 +138,35 @@ def run_pip(arguments: Sequence[str], *, doing: str, line: PipLine | None = None
         raise explain(doing, said)
 
 
+def pip_settings() -> str:
+    """Return what ``pip config list`` prints: one ``section.option='value'`` per line.
+
+    Raises:
+        BackendRejected: a broken pip.conf, which pip's own words name.
+    """
+    done = subprocess.run(
+        [*_pip_command(), "config", "list"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise explain("reading pip's settings", done.stderr.splitlines())
+    return done.stdout
+
+
+def without_credentials(text: str) -> str:
+    """Return text with user names and passwords cut out of its URLs."""
+    return _CREDENTIALS.sub("//", text)
+
+
 def explain(doing: str, said: Sequence[str]) -> BackendRejected:
     """Turn pip's words into one sentence, a code and a way out; credentials are cut out."""
     text = "\n".join(said)
     told = [line for line in said if line.lower().startswith(("error", "warning"))] or said[-3:]
-    detail = _CREDENTIALS.sub("//", "; ".join(dict.fromkeys(told)))[-_MAX_TOLD:]
+    detail = without_credentials("; ".join(dict.fromkeys(told)))[-_MAX_TOLD:]
     for words, code, sentence, hint in _CAUSES:
         if any(word in text for word in words):
             return BackendRejected(f"{doing}: {sentence} ({detail})", code=code, hint=hint)
