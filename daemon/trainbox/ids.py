@@ -12,8 +12,9 @@ import re
 import threading
 import time
 
-PREFIXES = ("job", "stp", "att", "ds", "art", "mdl", "tok", "whk", "msg", "dlv", "upl")
-"""Job, step, attempt, dataset, artifact, model, token, webhook, message, delivery, upload."""
+PREFIXES = ("job", "stp", "att", "ds", "art", "mdl", "tok", "whk", "msg", "dlv", "upl", "ast")
+"""Job, step, attempt, dataset, artifact, model, token, webhook, message, delivery, upload and
+asset."""
 
 _ID = re.compile(rf"({'|'.join(PREFIXES)})_[0-9a-v]{{26}}")
 

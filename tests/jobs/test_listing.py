@@ -28,7 +28,8 @@ FIELDS = ("owner", "name", "task", "dataset_id", "priority", "labels", "backend"
 FILL_SQL = """
 INSERT INTO jobs (seq, id, owner, name, task, params, spec_resources, resources, priority, labels,
                   backend, state, reason_code, reason, progress, metrics, request_digest,
-                  created_at, started_at, finished_at, duration_us, identity, dataset_id)
+                  created_at, started_at, finished_at, duration_us, identity, dataset_id,
+                  exclusive_key, at_end)
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows)
 SELECT i, 'job_' || i,
        CASE WHEN i % 5000 = 7 THEN 'rare' ELSE 'ann' END,
@@ -37,7 +38,8 @@ SELECT i, 'job_' || i,
        '{}', '{}', '{}', i % 7, '{}',
        CASE WHEN i % 5000 = 13 THEN 'rare' ELSE 'docker' END,
        CASE WHEN i % 5000 = 15 THEN 'failed' ELSE 'succeeded' END,
-       '', '', 1, '{}', '', 1000000 * i, 1000000 * i, 1000000 * i + i % 977, i % 977, '', NULL
+       '', '', 1, '{}', '', 1000000 * i, 1000000 * i, 1000000 * i + i % 977, i % 977, '', NULL,
+       '', '{}'
   FROM n
 """
 

@@ -77,7 +77,8 @@ async def test_history_is_not_rewritten(store, sql, make, table):
 async def test_a_step_has_one_live_attempt(store, sql, make):
     step = await make.start(store)
     columns = (
-        "job_id, step_id, state, environment_ref, reason_code, reason, events_offset, created_at"
+        "job_id, step_id, state, environment_ref, reason_code, reason, events_offset, created_at,"
+        " confinement"
     )
     with pytest.raises(sqlite3.IntegrityError, match="attempts.step_id"):
         sql.execute(
@@ -94,7 +95,10 @@ async def test_rows_start_at_the_start(store, sql, make):
             f"INSERT INTO steps (id, name, state, {names}) SELECT 'stp_x', 'x', 'running', {names} FROM steps"
         )
     await store.jobs.transition(step, S.RUNNING, S.FAILED)
-    columns = "job_id, step_id, environment_ref, reason_code, reason, events_offset, created_at"
+    columns = (
+        "job_id, step_id, environment_ref, reason_code, reason, events_offset, created_at,"
+        " confinement"
+    )
     with pytest.raises(sqlite3.IntegrityError, match="starts as preparing"):
         sql.execute(
             f"INSERT INTO attempts (id, number, state, {columns})"

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from trainbox.durable import write_durably
 from trainbox.recorder import NOBODY, Recorder
 from trainbox.store.aliases import AliasStore
+from trainbox.store.assets import AssetStore
 from trainbox.store.audit import AuditStore
 from trainbox.store.backup import back_up
 from trainbox.store.connections import open_writer
 from trainbox.store.datasets import DatasetStore
+from trainbox.store.documents import DocumentStore
 from trainbox.store.errors import StoreError
 from trainbox.store.events import EventStore
 from trainbox.store.jobs import JobStore
@@ -74,6 +76,8 @@ class Store:
         self.jobs = JobStore(self._writer, self._reader)
         self.events = EventStore(self._reader)
         self.datasets = DatasetStore(self._writer, self._reader)
+        self.assets = AssetStore(self._writer, self._reader)
+        self.documents = DocumentStore(self._writer, self._reader)
         self.uploads = UploadStore(self._writer, self._reader)
         self.trash = TrashStore(self._writer)
         self.models = ModelStore(self._writer, self._reader)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from trainbox.store import codec
 from trainbox.store.moves import require_job
-from trainbox.store.references import REFERENCES
+from trainbox.store.references import in_use
 from trainbox.store.submitting import label
 from trainbox.store.transaction import Transaction
 from trainbox_sdk.errors import Conflict
@@ -20,6 +20,9 @@ LOSE_ARTIFACTS_SQL = """
 DELETE FROM artifacts
  WHERE job_id = ?1 AND id NOT IN (SELECT artifact_id FROM models WHERE models.job_id = ?1)
 RETURNING digest
+"""
+LET_GO_SQL = """
+DELETE FROM job_files WHERE job_seq = (SELECT seq FROM jobs WHERE id = ?) RETURNING digest
 """
 
 
@@ -73,7 +76,7 @@ def prioritise(tx: Transaction, job_id: str, priority: int, who: str) -> None:
 
 
 def delete(tx: Transaction, job_id: str, who: str) -> Deleted:
-    """Hide an ended job and forget its artifacts but those that a model points at.
+    """Hide an ended job; forget its artifacts but those of models, and the files it was given.
 
     Raises:
         NotFound: no such job.
@@ -91,20 +94,14 @@ def delete(tx: Transaction, job_id: str, who: str) -> Deleted:
     ):
         tx.audit(who, "job.delete", job_id)
         tx.event(job_id, "message", {"text": f"deleted by {who}", "level": "info"})
-    lost = {row["digest"] for row in tx.all(LOSE_ARTIFACTS_SQL, (job_id,))}
+    lost = {
+        row["digest"] for sql in (LOSE_ARTIFACTS_SQL, LET_GO_SQL) for row in tx.all(sql, (job_id,))
+    }
     return Deleted(
         steps=_ids(tx, "SELECT id FROM steps WHERE job_id = ?", job_id),
         attempts=_ids(tx, "SELECT id FROM attempts WHERE job_id = ?", job_id),
         digests=tuple(sorted(digest for digest in lost if not in_use(tx, digest))),
         kept=_ids(tx, "SELECT name AS id FROM artifacts WHERE job_id = ?", job_id),
-    )
-
-
-def in_use(tx: Transaction, digest: str) -> bool:
-    """Return whether some row needs the bytes of a digest; one look-up per kind of row."""
-    return any(
-        tx.one(f"SELECT 1 FROM ({sql}) WHERE digest = ?", (digest,))  # noqa: S608 - constants
-        for sql in REFERENCES.values()
     )
 
 

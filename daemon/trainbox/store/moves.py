@@ -10,8 +10,8 @@ from typing import Any
 
 from trainbox import states
 from trainbox.ids import new_id
-from trainbox.store import outbox
-from trainbox.store.codec import encodable
+from trainbox.store import accompaniment, acts, outbox
+from trainbox.store.codec import dump, encodable
 from trainbox.store.records import Outcome, StepRecord
 from trainbox.store.tables import LIVE, AttemptRow
 from trainbox.store.times import micros
@@ -48,6 +48,9 @@ UPDATE attempts
    SET state = :after, reason_code = :reason_code, reason = :reason,
        exit_code = COALESCE(:exit_code, exit_code),
        peak_memory_bytes = COALESCE(:peak_memory_bytes, peak_memory_bytes),
+       cpu_s = COALESCE(:cpu_s, cpu_s),
+       peak_cpus = COALESCE(:peak_cpus, peak_cpus),
+       confinement = COALESCE(:confinement, confinement),
        deadline_at = COALESCE(:deadline_at, deadline_at),
        environment_ref = COALESCE(:environment_ref, environment_ref),
        started_at = CASE WHEN :after = 'running' THEN :now ELSE started_at END,
@@ -94,6 +97,9 @@ def begin_attempt(
         "created_at": tx.now,
         "started_at": None,
         "finished_at": None,
+        "cpu_s": None,
+        "peak_cpus": None,
+        "confinement": "{}",
     }
     tx.insert(AttemptRow, attempt)
     return announce(tx, require_step(tx, step_id), came_from=State.QUEUED)
@@ -116,6 +122,9 @@ def move(
         "reason": encodable(outcome.reason),
         "exit_code": outcome.exit_code,
         "peak_memory_bytes": outcome.peak_memory_bytes,
+        "cpu_s": outcome.cpu_s,
+        "peak_cpus": outcome.peak_cpus,
+        "confinement": encodable(dump(outcome.confinement)) if outcome.confinement else None,
         "deadline_at": micros(outcome.deadline_at),
         "environment_ref": outcome.environment_ref,
         "terminal": after.terminal,
@@ -162,7 +171,7 @@ def retry(tx: Transaction, job_id: str, who: str) -> None:
 
     Raises:
         NotFound: no such job.
-        Conflict: it has not ended, or it has succeeded.
+        Conflict: it has not ended, or it has succeeded, or another of its kind runs.
     """
     state = require_job(tx, job_id)
     if state not in RETRIED:
@@ -171,6 +180,9 @@ def retry(tx: Transaction, job_id: str, who: str) -> None:
             code="job_not_retriable",
         )
     require_kept(tx, job_id)
+    job = tx.one("SELECT id, owner, exclusive_key FROM jobs WHERE id = ?", (job_id,))
+    assert job is not None
+    accompaniment.require_alone(tx, dict(job))
     tx.audit(who, "job.retry", job_id)
     again = tx.all(
         "SELECT id, state FROM steps WHERE job_id = ? AND state <> 'succeeded' ORDER BY position",
@@ -224,6 +236,8 @@ def announce(
     tx.event(step.job_id, "state", data)
     if job_state is not before:
         outbox.tell_of_job(tx, step.job_id)
+        if job_state.terminal:
+            acts.write_at_end(tx, step.job_id, job_state)
     return step
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from trainbox_sdk.artifacts import ModelView
+from trainbox_sdk.calls.jobs import ALONE
+from trainbox_sdk.documents import Along
 from trainbox_sdk.jobs import JobSpec, JobView, Resources, State
 from trainbox_sdk.tasks import StepPlan
 
@@ -20,6 +22,8 @@ class NewJob:
         request_digest: sha256 of the canonical request; the same key with another digest clashes.
         identity: the same for jobs that would do the same; empty where that is not known.
         reuse: answer an identical job instead of storing this one.
+        actor: who the audit log names; empty for the owner.
+        along: what is written with it.
     """
 
     id: str
@@ -32,6 +36,8 @@ class NewJob:
     request_digest: str = ""
     identity: str = ""
     reuse: bool = False
+    actor: str = ""
+    along: Along = ALONE
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class Outcome:
 
     Attributes:
         reason_code, reason: a stable word and a sentence for people.
+        cpu_s, peak_cpus, confinement: as in :class:`~trainbox_sdk.backends.Observation`; None and
+            empty leave what is known.
         data: further facts for the event.
     """
 
@@ -99,6 +107,9 @@ class Outcome:
     reason: str = ""
     exit_code: int | None = None
     peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
+    peak_cpus: float | None = None
+    confinement: Mapping[str, str] = field(default_factory=dict)
     deadline_at: datetime | None = None
     environment_ref: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)

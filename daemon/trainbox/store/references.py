@@ -23,6 +23,8 @@ REFERENCES: Mapping[str, str] = {
         "SELECT digest FROM artifacts"
         " WHERE id NOT IN (SELECT artifact_id FROM models WHERE purged_at IS NOT NULL)"
     ),
+    "assets": "SELECT digest FROM assets WHERE deleted_at IS NULL",
+    "jobs' files": "SELECT digest FROM job_files",
     "models' directories": (
         "SELECT model_files.digest FROM model_files JOIN models ON models.id = model_files.model_id"
         " WHERE models.purged_at IS NULL"
@@ -36,6 +38,14 @@ OLDEST_LIVE_ATTEMPT = f"SELECT min(created_at) AS at FROM attempts WHERE {LIVE}"
 def digests_in_use(tx: Transaction) -> set[str]:
     """Return every digest (``sha256:<hex>``) whose bytes some row needs."""
     return {row["digest"] for sql in REFERENCES.values() for row in tx.all(sql)}
+
+
+def in_use(tx: Transaction, digest: str) -> bool:
+    """Return whether some row needs the bytes of a digest; one look-up per kind of row."""
+    return any(
+        tx.one(f"SELECT 1 FROM ({sql}) WHERE digest = ?", (digest,))  # noqa: S608 - constants
+        for sql in REFERENCES.values()
+    )
 
 
 def oldest_live_attempt(tx: Transaction) -> int | None:

@@ -9,7 +9,8 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from trainbox.ids import new_id
-from trainbox.store import codec, outbox
+from trainbox.store import accompaniment, codec, outbox
+from trainbox.store.accompaniment import Accompaniment
 from trainbox.store.records import NewJob
 from trainbox.store.tables import JobRow, StepRow
 from trainbox.store.times import moment, now_micros
@@ -62,7 +63,13 @@ class Submission:
     note: str
     job: Mapping[str, Any]
     steps: Sequence[Mapping[str, Any]]
+    beside: Accompaniment
     view: JobView
+
+    @property
+    def actor(self) -> str:
+        """Who the audit log names."""
+        return self.new.actor or self.new.owner
 
     def insert(self, tx: Transaction) -> Stored:
         """Insert job, steps, event and audit; or find the earlier job that is the answer.
@@ -70,12 +77,19 @@ class Submission:
         Raises:
             IdempotencyClash: the key came before with another request.
             NotFound: no such dataset.
+            Conflict: another live job has its exclusive key, or a document changed meanwhile.
+            ValidationFailed: an asset was deleted meanwhile.
         """
         if self.new.reuse:
             return self._reuse(tx) or self._insert(tx, None)
         return self._insert(tx, self._identical(tx))
 
     def _insert(self, tx: Transaction, identical_to: str | None) -> Stored:
+        if self.new.along.exclusive:
+            # A key sent again has its own job's answer, though that one may be alive.
+            if tx.one(BY_KEY_SQL, self.job) is not None:
+                return self._replay(tx)
+            accompaniment.require_alone(tx, self.job)
         try:
             inserted = tx.changed(INSERT_ONCE, self.job)
         except sqlite3.IntegrityError as error:
@@ -92,7 +106,8 @@ class Submission:
         queued = State.QUEUED.value
         state = {"step": None, "attempt": 0, "state": queued, "job_state": queued}
         tx.event(self.new.id, "state", {**state, "reason_code": "", "reason": ""})
-        tx.audit(self.new.owner, "job.submit", self.new.id, self.note)
+        tx.audit(self.actor, "job.submit", self.new.id, self.note)
+        self.beside.write(tx, self.new.id, self.actor)
         outbox.tell_of_job(tx, self.new.id)
         return Stored(identical_to=identical_to)
 
@@ -109,7 +124,7 @@ class Submission:
         found = self._identical(tx)
         if found is None:
             return None
-        tx.audit(self.new.owner, "job.reuse", found, self.note)
+        tx.audit(self.actor, "job.reuse", found, self.note)
         return Stored(found, reused=True, identical_to=found)
 
     def _replay(self, tx: Transaction) -> Stored:
@@ -128,8 +143,9 @@ def prepare(new: NewJob, note: str) -> Submission:
     """Encode a job.
 
     Raises:
-        ValueError: no step, two of a name, an unknown or circular ``after``, or a value that JSON
-            does not have.
+        ValueError: no step, two of a name, an unknown or circular ``after``, a value that JSON
+            does not have, or a line for an end that no job has.
+        ValidationFailed: a document's body cannot be stored.
     """
     require_a_graph(new.steps)
     now = now_micros()
@@ -138,7 +154,9 @@ def prepare(new: NewJob, note: str) -> Submission:
         _step_values(new, position, step_id, plan, now)
         for position, (step_id, plan) in enumerate(zip(ids, new.steps, strict=True))
     ]
-    return Submission(new, note, _job_values(new, now), steps, _view(new, ids, now))
+    beside = accompaniment.prepare(new.along, new.steps)
+    job = {**_job_values(new, now), "at_end": beside.at_end}
+    return Submission(new, note, job, steps, beside, _view(new, ids, now))
 
 
 def require_a_graph(steps: Sequence[StepPlan]) -> None:
@@ -189,6 +207,7 @@ def _job_values(new: NewJob, now: int) -> dict[str, Any]:
         "duration_us": None,
         "identity": new.identity,
         "deleted_at": None,
+        "exclusive_key": new.along.exclusive,
     }
 
 

@@ -146,6 +146,9 @@ def attempt_view(attempt: AttemptRow) -> AttemptView:
         started_at=moment(attempt.started_at),
         finished_at=moment(attempt.finished_at),
         peak_memory_bytes=attempt.peak_memory_bytes,
+        cpu_s=attempt.cpu_s,
+        peak_cpus=attempt.peak_cpus,
+        confinement=codec.load(attempt.confinement),
     )
 
 

@@ -1,5 +1,6 @@
 """The rows, one class per table; nothing outside the store sees them."""
 
+from trainbox.store.tables.assets import AssetRow
 from trainbox.store.tables.base import ACTIVE, LIVE, Row, metadata, quoted
 from trainbox.store.tables.daemon import AuditRow, MetaRow, TokenRow
 from trainbox.store.tables.datasets import (
@@ -8,10 +9,12 @@ from trainbox.store.tables.datasets import (
     DatasetRow,
     UploadRow,
 )
+from trainbox.store.tables.documents import DocumentRow
 from trainbox.store.tables.jobs import (
     ArtifactRow,
     AttemptRow,
     EventRow,
+    JobFileRow,
     JobLabelRow,
     JobRow,
     StepRow,
@@ -27,12 +30,15 @@ __all__ = [
     "ACTIVE",
     "LIVE",
     "ArtifactRow",
+    "AssetRow",
     "AttemptRow",
     "AuditRow",
     "DatasetKeyRow",
     "DatasetProfileRow",
     "DatasetRow",
+    "DocumentRow",
     "EventRow",
+    "JobFileRow",
     "JobLabelRow",
     "JobRow",
     "MetaRow",

@@ -36,6 +36,8 @@ class JobRow(Row, table=True):
     ``spec_resources`` is what was asked for, ``resources`` what it came to. A NULL idempotency key
     clashes with nothing. ``identity`` is the same for jobs that would do the same, empty for those
     of before it was known; ``deleted_at`` hides a job whose files were freed: its events stay.
+    Of the jobs of an owner with one ``exclusive_key`` at most one has not ended; empty for no such
+    rule. ``at_end`` holds lines for the audit log, by the state the job ends in.
     """
 
     __tablename__ = "jobs"
@@ -66,6 +68,13 @@ class JobRow(Row, table=True):
             "seq",
             sqlite_where=text("identity <> ''"),
         ),
+        Index(
+            "jobs_exclusive",
+            "owner",
+            "exclusive_key",
+            unique=True,
+            sqlite_where=text(f"exclusive_key <> '' AND {LIVE}"),
+        ),
     )
 
     seq: int | None = seq_column()
@@ -95,6 +104,8 @@ class JobRow(Row, table=True):
     duration_us: int | None = integer_column(nullable=True)
     identity: str = text_column()
     deleted_at: int | None = integer_column(nullable=True)
+    exclusive_key: str = text_column()
+    at_end: str = text_column()
 
 
 class JobLabelRow(Row, table=True):
@@ -112,6 +123,21 @@ class JobLabelRow(Row, table=True):
     job_seq: int = Field(
         sa_column=Column(Integer, ForeignKey("jobs.seq"), primary_key=True, autoincrement=False)
     )
+
+
+class JobFileRow(Row, table=True):
+    """Bytes of an uploaded file that a job's plan names; kept until the job is deleted."""
+
+    __tablename__ = "job_files"
+    __table_args__ = (
+        Index("job_files_by_digest", "digest"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
+
+    job_seq: int = Field(
+        sa_column=Column(Integer, ForeignKey("jobs.seq"), primary_key=True, autoincrement=False)
+    )
+    digest: str = text_column(primary_key=True)
 
 
 class StepRow(Row, table=True):
@@ -153,7 +179,10 @@ class StepRow(Row, table=True):
 
 
 class AttemptRow(Row, table=True):
-    """One sandbox run of a step; frozen once it is terminal."""
+    """One sandbox run of a step; frozen once it is terminal.
+
+    ``confinement`` is JSON: what held the sandbox, as its backend said.
+    """
 
     __tablename__ = "attempts"
     __table_args__ = table_options(
@@ -178,6 +207,9 @@ class AttemptRow(Row, table=True):
     created_at: int = integer_column()
     started_at: int | None = integer_column(nullable=True)
     finished_at: int | None = integer_column(nullable=True)
+    cpu_s: float | None = Field(sa_column=Column(REAL))
+    peak_cpus: float | None = Field(sa_column=Column(REAL))
+    confinement: str = text_column()
 
 
 class EventRow(Row, table=True):
