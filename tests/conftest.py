@@ -13,12 +13,13 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trainbox.disks import kernel
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
@@ -31,6 +32,15 @@ LABELS = {"trainbox.test": "base", "trainbox.test.recipe": "bookworm-python3-1"}
 def _docker_or_say_so(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("docker") and os.environ.get("TRAINBOX_TEST_WITHOUT_DOCKER"):
         pytest.skip("TRAINBOX_TEST_WITHOUT_DOCKER is set")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_disk_stays_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Unmount what daemons that a test killed left mounted: nobody else will."""
+    yield
+    mounts = kernel.loop_mounts(tmp_path_factory.getbasetemp().resolve(), deep=True)
+    for mount in mounts:
+        kernel.unmount(Path(mount.point))
 
 
 @pytest.fixture(scope="session")

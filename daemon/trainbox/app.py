@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from trainbox import __version__, logs
 from trainbox.blobs import BlobStore, no_room_is_storage_full
 from trainbox.datasets import DatasetFiler, ImportRoots, RowReader, Uploads
+from trainbox.disks import Disks, DiskSize
 from trainbox.engine.access import Access
 from trainbox.engine.artifact_directory.directories import Directories
 from trainbox.engine.builds import Builds
@@ -28,7 +29,7 @@ from trainbox.engine.draining import Drain
 from trainbox.engine.drive import Workshop
 from trainbox.engine.events import EventFeed
 from trainbox.engine.facade import EngineFacade, Rooms
-from trainbox.engine.health import Pulse
+from trainbox.engine.health import FreeSpaceFloor, Pulse
 from trainbox.engine.heartbeat import Heartbeat
 from trainbox.engine.intake import Intake
 from trainbox.engine.predict import Predictor
@@ -128,10 +129,11 @@ async def _furnish(
 ) -> House:
     state_dir = settings.state_dir
     blobs = BlobStore(state_dir / "blobs")
-    files = SandboxFiles(state_dir)
+    disks = await _open_disks(stack, settings)
+    files = SandboxFiles(state_dir, disks)
     code = state_dir / "code"
     code.mkdir(exist_ok=True)
-    pulse = Pulse(registry.backends)
+    pulse = Pulse(registry.backends, disks.amended)
     feed = _connect_feed(stack, store, plugins, metrics)
     heartbeat = make_heartbeat(store, metrics)
     access = Access(store, plugins.authorize)
@@ -144,9 +146,13 @@ async def _furnish(
         stage=CodeStage(code),
         builds=Builds(registry.environments),
         grace_s=settings.grace_s,
+        pulse=pulse,
     )
     supervisor = Supervisor(workshop)
-    scheduler = Scheduler(store, registry.backends, supervisor, pulse, drain)
+    floor = FreeSpaceFloor(state_dir, settings.free_bytes_floor)
+    scheduler = Scheduler(
+        store, registry.backends, supervisor, pulse, drain, shortage=floor.shortage
+    )
     supervisor.on_slot_free(scheduler.wake)
     stack.push_async_callback(supervisor.close)
     predictor = Predictor(
@@ -231,6 +237,17 @@ async def _furnish(
         metrics,
         heartbeat,
     )
+
+
+async def _open_disks(stack: AsyncExitStack, settings: Settings) -> Disks:
+    size = DiskSize(settings.step_disk_bytes, settings.step_disk_files)
+    disks = Disks(settings.state_dir / "disks", size)
+    with no_room_is_storage_full(settings.state_dir):
+        await asyncio.to_thread(disks.open)
+    stack.callback(disks.close)
+    if disks.trouble:
+        log.warning("what steps write is watched, not capped", extra={"why": disks.trouble})
+    return disks
 
 
 def _connect_feed(

@@ -218,6 +218,12 @@ class Settings(BaseSettings):
     free_bytes_floor: Annotated[int, Field(ge=0)] = Field(
         512 * MIB, description="Below this much free space no job is accepted."
     )
+    step_disk_bytes: Annotated[int, Field(ge=16 * MIB)] = Field(
+        4 * GIB, description="What one step may write in all."
+    )
+    step_disk_files: Annotated[int, Field(ge=1024)] = Field(
+        65_536, description="Files and directories one step may write, where it has its own disk."
+    )
     keep_failed_scratch_s: Annotated[float, Field(ge=0)] = Field(
         604_800.0, description="Seconds for which a failed job can resume; then its scratch goes."
     )

@@ -38,9 +38,9 @@ async def test_a_sweep(store, step, tmp_path, end, keep_s, goes):
     files = SandboxFiles(tmp_path / "state")
     disposal = Disposal(store, BlobStore(tmp_path / "state" / "blobs"), files, keep_s)
     for key in (step.id, f"{step.id}-check0"):
-        files.scratch(key).mkdir()
+        files.writable.scratch(key).mkdir()
     if end is not None:
         await store.jobs.transition(step, S.PREPARING, end)
     assert await disposal.sweep() == ({step.id} if goes else set())
-    assert files.scratch(step.id).exists() is not goes
-    assert files.scratch(f"{step.id}-check0").exists() is not goes
+    assert files.writable.scratch(step.id).exists() is not goes
+    assert files.writable.scratch(f"{step.id}-check0").exists() is not goes

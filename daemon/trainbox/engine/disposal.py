@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterable
 from datetime import timedelta
-from pathlib import Path
 
 from trainbox.blobs import BlobStore
 from trainbox.clock import now
 from trainbox.engine.sandboxes import SandboxFiles
+from trainbox.engine.writable import room
 from trainbox.store import Store
 from trainbox.store.job_changes import Deleted
 from trainbox_sdk.errors import Unavailable
@@ -65,37 +64,24 @@ class Disposal:
 
     async def sweep(self) -> set[str]:
         """Delete the scratch of steps that ended too long ago; return whose."""
-        owners = await asyncio.to_thread(self._files.scratch_owners)
+        owners = await asyncio.to_thread(self._files.writable.owners)
         old = await self._store.jobs.ended_steps(owners, now() - self._keep)
-        await asyncio.to_thread(self._files.discard_scratch, old)
+        await asyncio.to_thread(self._files.writable.discard_all_of, old)
         return old
 
     async def _free_blobs(self, digests: Iterable[str], moment: float) -> int:
         freed = 0
         for digest in digests:
             path = self._blobs.path(digest)
-            size = _room(path)
+            size = room(path)
             if await self._blobs.sweep(digest, untouched_since=moment):
                 freed += size
         return freed
 
     def _free_files(self, deleted: Deleted) -> int:
         logs = [path for attempt in deleted.attempts for path in self._files.logs(attempt)]
-        freed = sum(_room(path) for path in logs)
+        freed = sum(room(path) for path in logs) + self._files.writable.bytes_of(deleted.steps)
         for path in logs:
             path.unlink(missing_ok=True)
-        for path in self._files.scratches(deleted.steps):
-            freed += sum(
-                _room(Path(folder, name)) for folder, _, names in os.walk(path) for name in names
-            )
-        self._files.discard_scratch(set(deleted.steps))
+        self._files.writable.discard_all_of(set(deleted.steps))
         return freed
-
-
-def _room(path: Path) -> int:
-    """Return the bytes of a file; none where it is gone, or where another name keeps them."""
-    try:
-        facts = path.lstat()
-    except FileNotFoundError:
-        return 0
-    return facts.st_size if facts.st_nlink == 1 else 0

@@ -19,6 +19,7 @@ from trainbox.clock import now
 from trainbox.engine import finish, guest_events, verdict
 from trainbox.engine.builds import BuildReport, Builds
 from trainbox.engine.evidence import told_with_the_end
+from trainbox.engine.health import Pulse
 from trainbox.engine.outputs import collect
 from trainbox.engine.patience import patiently
 from trainbox.engine.requests import Requests
@@ -28,10 +29,16 @@ from trainbox.engine.tail import EventTail
 from trainbox.engine.verdict import StepEnds
 from trainbox.engine.verify import Verifier
 from trainbox.engine.watch import Watch
+from trainbox.engine.writable import full
 from trainbox.store import Store
 from trainbox.store.records import Outcome, StepRecord
 from trainbox_sdk.backends import SandboxBackend, SandboxSpec
-from trainbox_sdk.errors import BackendRejected, TrainboxError, Unavailable
+from trainbox_sdk.errors import (
+    BackendRejected,
+    BackendUnavailable,
+    TrainboxError,
+    Unavailable,
+)
 from trainbox_sdk.jobs import State
 from trainbox_sdk.tasks import ArtifactCheck
 
@@ -56,6 +63,20 @@ class Workshop:
     stage: CodeStage
     builds: Builds
     grace_s: float
+    pulse: Pulse | None = None
+
+    async def sized(self, backend: str) -> bool:
+        """Return whether sandboxes of a backend may have a disk of limited size.
+
+        Raises:
+            BackendUnavailable: it does not answer, so it cannot be told.
+        """
+        if self.pulse is None or not self.files.writable.can_be_sized:
+            return False
+        health = await self.pulse.health(backend)
+        if not health.ok:
+            raise BackendUnavailable(health.detail)
+        return health.sees_mounts
 
 
 class _Cancelled(Exception):
@@ -157,7 +178,11 @@ class Driver:
         code = await self._shop.stage.stage(self.step.plan.packages)
         deadline_at = now() + timedelta(seconds=self.step.resources.timeout_s)
         spec = await self._requests.step_spec(
-            self.step, code=code, environment=environment, deadline_at=deadline_at
+            self.step,
+            code=code,
+            environment=environment,
+            deadline_at=deadline_at,
+            sized=await self._shop.sized(self._backend.name),
         )
 
         async def start() -> None:
@@ -194,6 +219,7 @@ class Driver:
             timed_out=ended.timed_out,
             engine_was_away=ended.engine_was_away or self._adopted,
             failure=guest_events.last_failure(spec.paths.events),
+            disk_full=full(spec),
         )
         outcome = Outcome(
             reason_code=decided.reason_code,

@@ -53,10 +53,20 @@ class _Remembered(Generic[T]):
 
 
 class Pulse:
-    """The last look at each backend."""
+    """The last look at each backend.
 
-    def __init__(self, backends: Mapping[str, SandboxBackend]) -> None:
+    Args:
+        backends: by name.
+        amend: adds to a backend's health what the engine gives its sandboxes.
+    """
+
+    def __init__(
+        self,
+        backends: Mapping[str, SandboxBackend],
+        amend: Callable[[Health], Health] | None = None,
+    ) -> None:
         self._backends = backends
+        self._amend = amend or _as_it_is
         self._health = {name: _Remembered(partial(self._look, name)) for name in backends}
         self._room = {name: _Remembered(b.capacity) for name, b in backends.items()}
 
@@ -81,7 +91,7 @@ class Pulse:
 
     async def _look(self, name: str) -> Health:
         try:
-            return await self._backends[name].probe()
+            return self._amend(await self._backends[name].probe())
         except TrainboxError as error:
             return Health(ok=False, detail=error.message)
         except Exception as error:
@@ -103,3 +113,27 @@ class Space:
         if now - self._seen[0] > SPACE_FRESH_S:
             self._seen = (now, shutil.disk_usage(self._folder).free)
         return self._seen[1]
+
+
+class FreeSpaceFloor:
+    """Whether there is room for another sandbox to begin.
+
+    Args:
+        folder: on the file system that steps write to.
+        floor_bytes: what must be free.
+    """
+
+    def __init__(self, folder: Path, floor_bytes: int) -> None:
+        self._space = Space(folder)
+        self._floor = floor_bytes
+
+    def shortage(self) -> str:
+        """Say what is short; nothing where nothing is."""
+        free = self._space.free_bytes()
+        if free >= self._floor:
+            return ""
+        return f"waits for disk space: {free:,} bytes are free, {self._floor:,} are kept free"
+
+
+def _as_it_is(health: Health) -> Health:
+    return health

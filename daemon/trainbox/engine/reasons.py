@@ -70,6 +70,9 @@ REASONS: Mapping[str, Reason] = {
     "backend_unavailable": Reason(
         "waiting", "Its backend does not answer, or is not loaded.", (_A.LOOK_AT_HEALTH, _A.WAIT)
     ),
+    "no_space": Reason(
+        "waiting", "The daemon's disk is too full to start it.", (_A.WAIT, _A.LOOK_AT_HEALTH)
+    ),
     "draining": Reason("waiting", "An administrator lets no job start for now.", (_A.WAIT,)),
     # someone asked
     "cancelled": Reason("request", "Someone asked for its end.", (_A.RETRY,)),

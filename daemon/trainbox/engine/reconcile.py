@@ -111,12 +111,21 @@ class Reconciler:
         found = await asyncio.to_thread(self._files.attempts)
         dead = found - self._supervisor.attempts() - await self._active_attempts()
         await asyncio.to_thread(self._files.discard_attempts, dead)
+        await self._rest_disks()
+
+    async def _rest_disks(self) -> None:
+        """Unmount what a daemon that was killed left mounted and nobody works with."""
+        mounted = await asyncio.to_thread(self._files.writable.mounted_steps)
+        if mounted:
+            active = {step.id for step in await self._store.jobs.active_steps()}
+            idle = mounted - active - self._supervisor.steps()
+            await asyncio.to_thread(self._files.writable.rest, idle)
 
     async def _sweep_scratch(self) -> None:
         """Delete the scratch of steps that ended for good while nobody was there to clean up."""
         dead = set()
-        for step_id in await asyncio.to_thread(self._files.scratch_owners):
+        for step_id in await asyncio.to_thread(self._files.writable.owners):
             step = await self._store.jobs.step(step_id)
-            if step is None or step.state is State.SUCCEEDED:
+            if step is None or step.state in {State.SUCCEEDED, State.CANCELLED}:
                 dead.add(step_id)
-        await asyncio.to_thread(self._files.discard_scratch, dead)
+        await asyncio.to_thread(self._files.writable.discard_all_of, dead)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from trainbox.blobs import BlobStore
 from trainbox.clock import now
-from trainbox.engine.sandboxes import Request, SandboxFiles, limits_of, ref_of
+from trainbox.engine.sandboxes import Request, SandboxFiles, limits_of, ref_of, scratch_key
 from trainbox.store import Store
 from trainbox.store.records import NewArtifact, StepRecord
 from trainbox_guest.protocol import GuestSpec
@@ -30,9 +31,22 @@ class Requests:
         self._grace_s = grace_s
 
     async def step_spec(
-        self, step: StepRecord, *, code: Path, environment: str, deadline_at: datetime
+        self,
+        step: StepRecord,
+        *,
+        code: Path,
+        environment: str,
+        deadline_at: datetime,
+        sized: bool = False,
     ) -> SandboxSpec:
         """Return the sandbox of a step's current attempt.
+
+        Args:
+            step: what to run.
+            code: staged packages.
+            environment: what to run in.
+            deadline_at: absolute wall-clock limit.
+            sized: whether a new attempt may have a disk of limited size.
 
         Raises:
             NotFound: its dataset is gone.
@@ -54,20 +68,22 @@ class Requests:
             memory_bytes=step.resources.memory_bytes,
             inputs=sorted(inputs),
         )
-        return self._files.build(
+        return await asyncio.to_thread(
+            self._files.build,
             Request(
                 ref=ref_of(self._store.instance, step),
                 guest=guest,
                 limits=limits_of(step.resources, self._grace_s),
                 environment=environment,
                 code=code,
-                scratch_key=step.id,
+                scratch_key=scratch_key(step),
                 deadline_at=deadline_at,
                 dataset=dataset,
                 inputs=inputs,
                 gpus=step.resources.gpus,
                 trusted=step.plan.trusted,
-            )
+                sized=sized,
+            ),
         )
 
     def check_spec(
@@ -80,6 +96,7 @@ class Requests:
         code: Path,
         environment: str,
         preview: object = None,
+        sized: bool = False,
     ) -> SandboxSpec:
         """Return the second sandbox, which looks at one artifact of the step.
 
@@ -91,6 +108,7 @@ class Requests:
             code: staged packages.
             environment: what to run in.
             preview: rows and predictions the step claims for it, for the check to try.
+            sized: whether it may have a disk of limited size.
         """
         resources = Resources(
             cpus=min(1.0, step.resources.cpus),
@@ -112,9 +130,10 @@ class Requests:
                 limits=limits_of(resources, self._grace_s),
                 environment=environment,
                 code=code,
-                scratch_key=f"{step.id}-{role}",
+                scratch_key=scratch_key(step, role),
                 deadline_at=now() + timedelta(seconds=check.timeout_s),
                 dataset=(self._blobs.path(artifact.digest), artifact.name),
+                sized=sized,
             )
         )
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from trainbox.blobs import no_room_is_storage_full
+from trainbox.disks import Disks
+from trainbox.engine.writable import Writable, WritablePlaces, first_word, remove_tree
 from trainbox.store.records import StepRecord
 from trainbox_guest.protocol import GuestSpec
 from trainbox_sdk.backends import Limits, Paths, SandboxRef, SandboxSpec
 from trainbox_sdk.jobs import Resources
 from trainbox_sdk.tasks import Output, StepPlan
-
-log = logging.getLogger(__name__)
 
 ARGV = ("-m", "trainbox_guest.main")
 
@@ -33,6 +31,7 @@ class Request:
         inputs: further files by name.
         code: staged packages.
         scratch_key: names the scratch directory, which survives the sandbox.
+        sized: whether it may get a disk of limited size: its backend sees what we mount.
     """
 
     ref: SandboxRef
@@ -46,6 +45,7 @@ class Request:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     gpus: int = 0
     trusted: bool = True
+    sized: bool = False
 
 
 def limits_of(resources: Resources, grace_s: float) -> Limits:
@@ -86,16 +86,28 @@ class SandboxFiles:
 
     ::
 
-        sandboxes/<attempt>-<role>/  spec.json events.jsonl data/ output/ backend/
-        scratch/<step>/              survives attempts
+        sandboxes/<attempt>-<role>/  spec.json data/ inputs/ backend/
+        disks/<step>/                a file system of limited size
+            <attempt>-<role>/        events.jsonl output/
+            scratch/                 survives attempts
         logs/<attempt>.log           survives the sandbox
+
+    Where a sandbox can have no disk, ``events.jsonl`` and ``output/`` lie beside its spec, and its
+    scratch is ``scratch/<step>/``.
+
+    Args:
+        state_dir: of the daemon.
+        disks: None for plain directories alone.
+
+    Attributes:
+        writable: the part of it that guests write.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, disks: Disks | None = None) -> None:
         self._sandboxes = state_dir / "sandboxes"
-        self._scratch = state_dir / "scratch"
         self._logs = state_dir / "logs"
-        for folder in (self._sandboxes, self._scratch, self._logs):
+        self.writable = WritablePlaces(state_dir, disks)
+        for folder in (self._sandboxes, self._logs):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def log(self, attempt_id: str, role: str = "step") -> Path:
@@ -111,10 +123,6 @@ class SandboxFiles:
         """Return the sandbox's own directory."""
         return self._sandboxes / f"{ref.attempt_id}-{ref.role}"
 
-    def scratch(self, key: str) -> Path:
-        """Return the scratch directory of a step."""
-        return self._scratch / key
-
     def build(self, request: Request) -> SandboxSpec:
         """Make the files of a sandbox, leaving those that exist alone; return its spec.
 
@@ -126,7 +134,8 @@ class SandboxFiles:
 
     def _build(self, request: Request) -> SandboxSpec:
         folder = self.folder(request.ref)
-        paths = self._paths(request, folder)
+        writable = self.writable.lay_out(request.scratch_key, folder, may_be_sized=request.sized)
+        paths = self._paths(request, folder, writable)
         for directory in (paths.output, paths.scratch, paths.state):
             directory.mkdir(parents=True, exist_ok=True)
         if not paths.events.exists():
@@ -140,13 +149,14 @@ class SandboxFiles:
             environment=request.environment,
             argv=ARGV,
             paths=paths,
-            limits=request.limits,
+            limits=_limits(request.limits, writable),
             deadline_at=request.deadline_at,
             gpus=request.gpus,
             trusted=request.trusted,
+            disk_is_sized=writable.sized,
         )
 
-    def _paths(self, request: Request, folder: Path) -> Paths:
+    def _paths(self, request: Request, folder: Path, writable: Writable) -> Paths:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         dataset = None
         if request.dataset is not None:
@@ -162,9 +172,9 @@ class SandboxFiles:
             spec=folder / "spec.json",
             dataset=dataset,
             code=request.code,
-            output=folder / "output",
-            scratch=self.scratch(request.scratch_key),
-            events=folder / "events.jsonl",
+            output=writable.output,
+            scratch=writable.scratch,
+            events=writable.events,
             log=self.log(request.ref.attempt_id, request.ref.role),
             state=folder / "backend",
             inputs=inputs,
@@ -178,62 +188,35 @@ class SandboxFiles:
             keep_scratch: a retry may resume from it. A check never resumes.
         """
         for role in roles_of(step.plan):
-            self.discard_sandbox(ref_of("", step, role))
-            if role != "step" or not keep_scratch:
-                _remove_tree(self.scratch(step.id if role == "step" else f"{step.id}-{role}"))
+            self._discard(step, role, keep_scratch=keep_scratch and role == "step")
 
-    def discard_sandbox(self, ref: SandboxRef) -> None:
-        """Delete one dead sandbox's own directory."""
-        _remove_tree(self.folder(ref))
+    def discard_check(self, step: StepRecord, role: str) -> None:
+        """Delete what belongs to one dead check of a step."""
+        self._discard(step, role, keep_scratch=False)
+
+    def _discard(self, step: StepRecord, role: str, *, keep_scratch: bool) -> None:
+        folder = self.folder(ref_of("", step, role))
+        self.writable.discard(scratch_key(step, role), folder, keep_scratch=keep_scratch)
+        remove_tree(folder)
 
     def attempts(self) -> set[str]:
         """Return the attempts that have a sandbox directory."""
-        return {_first_word(path) for path in self._sandboxes.iterdir()}
+        return {first_word(path.name) for path in self._sandboxes.iterdir()}
 
     def discard_attempts(self, attempts: AbstractSet[str]) -> None:
         """Delete all sandbox directories of these attempts."""
         for path in list(self._sandboxes.iterdir()):
-            if _first_word(path) in attempts:
-                _remove_tree(path)
-
-    def scratch_owners(self) -> set[str]:
-        """Return the steps that have a scratch directory."""
-        return {_first_word(path) for path in self._scratch.iterdir()}
-
-    def scratches(self, steps: Collection[str]) -> list[Path]:
-        """Return the scratch directories of these steps and of their checks."""
-        return [path for path in self._scratch.iterdir() if _first_word(path) in steps]
-
-    def discard_scratch(self, steps: AbstractSet[str]) -> None:
-        """Delete all scratch directories of these steps; nothing will resume from them."""
-        for path in list(self._scratch.iterdir()):
-            if _first_word(path) in steps:
-                _remove_tree(path)
+            if first_word(path.name) in attempts:
+                remove_tree(path)
 
 
-def _first_word(path: Path) -> str:
-    """Return the id that a directory's name starts with; an id holds no dash."""
-    return path.name.partition("-")[0]
+def scratch_key(step: StepRecord, role: str = "step") -> str:
+    """Return the name of what survives a sandbox: of the step, or of one of its checks."""
+    return step.id if role == "step" else f"{step.id}-{role}"
 
 
-def _remove_tree(folder: Path) -> None:
-    """Delete a tree that hostile code may have shaped; links are not followed.
-
-    By rm(1): for thousands of nested directories Python would need as many open files.
-    """
-    if not folder.exists():
-        return
-    removed = subprocess.run(
-        ["rm", "-rf", "--", str(folder)], check=False, capture_output=True, text=True
-    )
-    if removed.returncode != 0:
-        # Directories that their owner closed to itself; only a daemon that is not root minds.
-        subprocess.run(
-            ["chmod", "-R", "u+rwX", "--", str(folder)], check=False, capture_output=True
-        )
-        subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
-    if folder.exists():
-        log.warning("not removed", extra={"folder": str(folder), "why": removed.stderr[:500]})
+def _limits(given: Limits, writable: Writable) -> Limits:
+    return replace(given, output_bytes=writable.limit_bytes or given.output_bytes)
 
 
 def _link(source: Path, target: Path) -> Path:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -104,7 +104,10 @@ class Scheduler:
         supervisor: Supervisor,
         pulse: Pulse,
         drain: Drain | None = None,
+        *,
+        shortage: Callable[[], str] = str,
     ) -> None:
+        self._shortage = shortage
         self._drain = drain or Drain()
         self._store = store
         self._backends = backends
@@ -147,6 +150,10 @@ class Scheduler:
             return
         if self._drain.draining:
             await self._explain([Wait(step, "draining", SENTENCE) for step in queued])
+            return
+        shortage = self._shortage()
+        if shortage:
+            await self._explain([Wait(step, "no_space", shortage) for step in queued])
             return
         names = {step.backend for step in queued}
         capacities = {name: await self._capacity(name) for name in names if name in self._backends}

@@ -73,6 +73,10 @@ class Supervisor:
         """Return the attempts that a driver is at work on, the cleaning up included."""
         return set(self._drivers)
 
+    def steps(self) -> set[str]:
+        """Return the steps whose attempts :meth:`attempts` names."""
+        return {driver.step.id for driver in self._drivers.values()}
+
     async def close(self) -> None:
         """Detach: drivers end, their sandboxes run on and are adopted at the next start.
 

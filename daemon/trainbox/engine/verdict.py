@@ -10,6 +10,7 @@ a kill while nobody looked       ``engine_restarted``       interrupted
 the sandbox could not start      ``start_failed``           failed
 a watchdog fired                 ``disk_limit`` and so on   failed
 the kernel's out-of-memory kill  ``out_of_memory``          failed
+it failed on a full disk         ``disk_limit``             failed
 the guest said why               the guest's own code       failed
 exit code is not 0               ``exit_<n>``               failed
 otherwise                        none                       go on
@@ -65,6 +66,7 @@ def decide(  # noqa: PLR0911 - one return per line of the table
     timed_out: bool = False,
     engine_was_away: bool = False,
     failure: Mapping[str, Any] | None = None,
+    disk_full: str = "",
 ) -> Verdict:
     """Return the verdict on one dead sandbox.
 
@@ -76,6 +78,7 @@ def decide(  # noqa: PLR0911 - one return per line of the table
         engine_was_away: the backend was unreachable at some time during the run, or the daemon
             was, and so could not see the backend.
         failure: the guest's last ``failure`` event, if it wrote one.
+        disk_full: what its disk had run out of when it was dead; empty where it had room.
     """
     if cancelled:
         return Verdict(State.CANCELLED, "cancelled", "cancelled on request")
@@ -91,6 +94,8 @@ def decide(  # noqa: PLR0911 - one return per line of the table
         return _failed(seen.cause.value, _cause_sentence(seen, limits))
     if _clean(seen):
         return Verdict(None)
+    if disk_full:
+        return _failed(Cause.DISK_LIMIT.value, f"{_exit_words(seen)}, and {disk_full}")
     if failure is not None:
         return _failed(_failure_code(failure), _failure_sentence(failure) or _exit_sentence(seen))
     return _failed(f"exit_{seen.exit_code}", _exit_sentence(seen))
@@ -148,10 +153,14 @@ def _failure_sentence(failure: Mapping[str, Any]) -> str:
 
 
 def _exit_sentence(seen: Observation) -> str:
+    return f"{_exit_words(seen)}; see its log"
+
+
+def _exit_words(seen: Observation) -> str:
     code = seen.exit_code or 0
     if code > SIGNAL_BASE:
         try:
-            return f"the code was ended by {signal.Signals(code - SIGNAL_BASE).name}; see its log"
+            return f"the code was ended by {signal.Signals(code - SIGNAL_BASE).name}"
         except ValueError:
             pass
-    return f"the code ended with exit code {code}; see its log"
+    return f"the code ended with exit code {code}"

@@ -15,6 +15,7 @@ from trainbox.engine.sandboxes import SandboxFiles, checked_outputs
 from trainbox.engine.staging import CodeStage
 from trainbox.engine.verdict import StepEnds, Verdict
 from trainbox.engine.watch import Ended, Watch
+from trainbox.engine.writable import full
 from trainbox.store.records import NewArtifact, StepRecord
 from trainbox_sdk.backends import Cause, SandboxBackend, SandboxSpec
 from trainbox_sdk.errors import PluginError
@@ -44,6 +45,9 @@ class CheckShop(Protocol):
     @property
     def files(self) -> SandboxFiles:
         """The sandboxes' directories."""
+
+    async def sized(self, backend: str) -> bool:
+        """Whether sandboxes of a backend may have a disk of limited size."""
 
 
 class Verifier:
@@ -99,7 +103,7 @@ class Verifier:
             if decided.state is not State.INTERRUPTED:
                 return _accepted(spec, artifact, decided)
             await patiently(lambda: self._backend.remove(spec.ref), self._notice)  # noqa: B023
-            await asyncio.to_thread(self._shop.files.discard_sandbox, spec.ref)
+            await asyncio.to_thread(self._shop.files.discard_check, step, role)
         raise StepEnds(
             decided.reason_code, f"while it was checked, {decided.reason}", State.INTERRUPTED
         )
@@ -114,6 +118,7 @@ class Verifier:
             timed_out=ended.timed_out,
             engine_was_away=ended.engine_was_away,
             failure=guest_events.last_failure(spec.paths.events),
+            disk_full=full(spec),
         )
         return _in_its_own_words(decided, ended, spec)
 
@@ -130,8 +135,17 @@ class Verifier:
             self._notice,
         )
         code = await self._shop.stage.stage(check.packages)
-        return self._requests.check_spec(
-            step, role, check, artifact, code=code, environment=built.reference, preview=preview
+        sized = await patiently(lambda: self._shop.sized(self._backend.name), self._notice)
+        return await asyncio.to_thread(
+            self._requests.check_spec,
+            step,
+            role,
+            check,
+            artifact,
+            code=code,
+            environment=built.reference,
+            preview=preview,
+            sized=sized,
         )
 
     async def _start(self, spec: SandboxSpec) -> None:

@@ -95,6 +95,7 @@ class SelfTest:
             detail=summary(made),
             version=version,
             promises=made,
+            sees_mounts=True,  # a step's process is a descendant of the daemon's
             untrusted=self._config.allow_untrusted,
         )
 

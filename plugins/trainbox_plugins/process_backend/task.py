@@ -76,7 +76,7 @@ def shim_task(
         cwd=str(paths.scratch),
         policy=policy,
         log=str(paths.log),
-        watched=writable,
+        watched=[] if spec.disk_is_sized else writable,
         memory_bytes=limits.memory_bytes,
         pids=limits.pids,
         output_bytes=limits.output_bytes,
