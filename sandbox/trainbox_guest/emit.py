@@ -31,11 +31,21 @@ class Emitter:
             data["eta_s"] = round(float(eta_s), 3)
         self._write("progress", data)
 
-    def metric(self, name: str, value: float, *, step: Optional[int] = None, **labels: Any) -> None:
-        """Report one number, at an integer ``step`` where it belongs to a series."""
+    def metric(
+        self,
+        name: str,
+        value: float,
+        *,
+        step: Optional[int] = None,
+        epoch: Optional[float] = None,
+        **labels: Any,
+    ) -> None:
+        """Report one number, at an integer ``step`` or at an epoch where it belongs to a series."""
         data: Dict[str, Any] = {"name": name, "value": float(value)}
         if step is not None:
             data["step"] = int(step)
+        if epoch is not None:
+            data["epoch"] = epoch
         if labels:
             data["labels"] = labels
         self._write("metric", data)

@@ -93,7 +93,9 @@ def test_real_entry_points_are_found_and_only_listed_ones_imported(
 
 def test_every_bundled_plugin_is_found_by_its_entry_point() -> None:
     bundled = {one.name for one in installed_plugins() if one.distribution == "trainbox"}
-    assert bundled == {"native", "open_inference", "tabular", "onnx_check", "docker", "process"}
+    assert bundled == {
+        "native", "open_inference", "tabular", "custom_script", "onnx_check", "docker", "process",
+    }  # fmt: skip
 
 
 def test_two_daemons_in_one_process_share_nothing(loader: Any) -> None:

@@ -86,7 +86,8 @@ class GuestRunner:
             task: task type name.
             step: what to run.
             dataset: its file and view, None for a task without data.
-            inputs: files of earlier steps, ``step.name`` to path.
+            inputs: what lies in ``TRAINBOX_INPUTS``: ``step.name`` of earlier steps' files, or
+                the name of an uploaded one, to path.
             resources: the quota the guest is told; nothing enforces it here.
 
         Raises:
@@ -146,7 +147,8 @@ def _lay_out(
     if dataset is not None:
         shutil.copy(dataset[0], inside)
     for name, source in inputs.items():
-        shutil.copy(source, folder / "data" / name)
+        (folder / "inputs").mkdir(exist_ok=True)
+        shutil.copy(source, folder / "inputs" / name)
     return Paths(
         spec=folder / "spec.json",
         dataset=None if dataset is None else inside,
@@ -156,6 +158,7 @@ def _lay_out(
         events=folder / "events.jsonl",
         log=folder / "log",
         state=folder / "state",
+        inputs=folder / "inputs" if inputs else None,
     )
 
 
@@ -202,7 +205,7 @@ def _environment(paths: Paths, step: StepPlan, resources: Resources) -> dict[str
         output=str(paths.output),
         scratch=str(paths.scratch),
         events=str(paths.events),
-        inputs=None,
+        inputs=None if paths.inputs is None else str(paths.inputs),
     )
     return {**guest_environment(inside, spec), "TMPDIR": str(paths.state)}
 
