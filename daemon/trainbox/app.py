@@ -23,13 +23,14 @@ from trainbox.datasets import DatasetFiler, ImportRoots, RowReader, Uploads
 from trainbox.disks import Disks, DiskSize
 from trainbox.engine.access import Access
 from trainbox.engine.artifact_directory.directories import Directories
+from trainbox.engine.assets import Assets
 from trainbox.engine.builds import Builds
 from trainbox.engine.disposal import Disposal
 from trainbox.engine.draining import Drain
 from trainbox.engine.drive import Workshop
 from trainbox.engine.events import EventFeed
 from trainbox.engine.facade import EngineFacade, Rooms
-from trainbox.engine.health import FreeSpaceFloor, Pulse
+from trainbox.engine.health import FreeSpaceFloor, Pulse, Space
 from trainbox.engine.heartbeat import Heartbeat
 from trainbox.engine.intake import Intake
 from trainbox.engine.predict import Predictor
@@ -171,6 +172,7 @@ async def _furnish(
     ingest = Ingest(blobs, _ingest_limits(settings), state_dir / "tmp")
     filer = DatasetFiler(store, ingest, blobs)
     uploads = await _open_uploads(stack, settings, store, filer)
+    reserve = _reserve(state_dir)
     rooms = Rooms(
         store=store,
         blobs=blobs,
@@ -179,7 +181,14 @@ async def _furnish(
         imports=ImportRoots(settings.allowed_import_roots),
         rows=RowReader(),
         trash=Trash(store, blobs),
-        reserve=_reserve(state_dir),
+        assets=Assets(
+            store,
+            blobs,
+            reserve,
+            Space(state_dir),
+            free_bytes_floor=settings.free_bytes_floor,
+        ),
+        reserve=reserve,
         ingest=ingest,
         registry=registry,
         access=access,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from trainbox_guest.protocol import RESULT_NAME
+from trainbox_sdk.assets import filename_problem
 from trainbox_sdk.tasks import Output, Plan, StepPlan
 
 STEP_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -46,6 +47,10 @@ def _graph_problems(plan: Plan) -> Iterator[str]:
         for name in step.after:
             if name not in counts:
                 yield f'step "{step.name}" waits for "{name}", which is no step of this plan'
+        # Both lie in the directory of its inputs.
+        left = {f"{s.name}.{o.name}" for s in plan.steps if s.name in step.after for o in s.outputs}
+        for name in sorted(left & {file.name for file in step.files}):
+            yield f'step "{step.name}" is given a file called "{name}", as an earlier output is'
     try:
         TopologicalSorter({step.name: step.after for step in plan.steps}).prepare()
     except CycleError as error:
@@ -61,12 +66,25 @@ def _step_problems(step: StepPlan) -> Iterator[str]:
         json.dumps(dict(step.params), allow_nan=False)
     except (TypeError, ValueError) as error:
         yield f"{where}: its params are not JSON: {error}"
+    yield from (f"{where}: {problem}" for problem in _file_problems(step))
     counts = Counter(output.name for output in step.outputs)
     yield from (
         f'{where}: output "{name}" is declared {n} times' for name, n in counts.items() if n > 1
     )
     for output in step.outputs:
         yield from (f'{where}: output "{output.name}": {problem}' for problem in _output(output))
+
+
+def _file_problems(step: StepPlan) -> Iterator[str]:
+    counts = Counter(file.name for file in step.files)
+    yield from (f'file "{name}" is given {n} times' for name, n in counts.items() if n > 1)
+    for name in counts:
+        problem = filename_problem(name)
+        if problem:
+            yield f"file {name[:80]!r} {problem}"
+    for name in step.requirements:
+        if name not in counts:
+            yield f"requirements {name[:80]!r} are none of its files"
 
 
 def _entry_problems(step: StepPlan) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from trainbox.store import Store
 from trainbox_sdk.artifacts import DatasetView, ModelView
+from trainbox_sdk.assets import AssetView
 from trainbox_sdk.engine import Principal
 from trainbox_sdk.errors import Forbidden, NotFound
 from trainbox_sdk.jobs import JobView
@@ -64,6 +65,22 @@ class Access:
                 f"no job {job_id!r}", code="job_not_found", hint="list yours with GET /v1/jobs"
             )
         return job
+
+    async def asset(self, who: Principal, asset_id: str, action: str = "read") -> AssetView:
+        """Return an asset.
+
+        Raises:
+            NotFound: absent, or not theirs.
+        """
+        self.require(who, "submit" if action != "read" else "read")
+        found = await self._store.assets.get(asset_id)
+        if found is None or not self.may(who, action, found.owner):
+            raise NotFound(
+                f"no asset {asset_id!r}",
+                code="asset_not_found",
+                hint="list yours with GET /v1/assets",
+            )
+        return found
 
     async def find_dataset(
         self, who: Principal, reference: str, action: str = "read"

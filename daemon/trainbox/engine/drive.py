@@ -226,6 +226,9 @@ class Driver:
             reason=decided.reason,
             exit_code=ended.seen.exit_code,
             peak_memory_bytes=ended.seen.peak_memory_bytes,
+            cpu_s=ended.seen.cpu_s,
+            peak_cpus=ended.seen.peak_cpus,
+            confinement=ended.seen.confinement,
         )
         await self._move(decided.state or State.COLLECTING, outcome)
 

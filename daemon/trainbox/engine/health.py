@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from trainbox_sdk.backends import Capacity, Health, SandboxBackend
-from trainbox_sdk.errors import TrainboxError
+from trainbox_sdk.errors import StorageFull, TrainboxError
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +113,19 @@ class Space:
         if now - self._seen[0] > SPACE_FRESH_S:
             self._seen = (now, shutil.disk_usage(self._folder).free)
         return self._seen[1]
+
+    def require(self, floor_bytes: int) -> None:
+        """Refuse what would take the room that is kept free.
+
+        Raises:
+            StorageFull: less than the floor is free.
+        """
+        free = self.free_bytes()
+        if free < floor_bytes:
+            raise StorageFull(
+                f"{self._folder} has {free} bytes free, under the floor of {floor_bytes}",
+                hint="free some space; queued jobs are kept",
+            )
 
 
 class FreeSpaceFloor:

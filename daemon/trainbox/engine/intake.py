@@ -32,19 +32,20 @@ from trainbox.engine.complaints import (
 from trainbox.engine.draining import Drain
 from trainbox.engine.health import Pulse, Space
 from trainbox.engine.identity import Identity
+from trainbox.engine.plan_files import with_digests
 from trainbox.ids import new_id
 from trainbox.recorder import NOBODY, Recorder
 from trainbox.registry import Registry
 from trainbox.store import Store
 from trainbox.store.records import NewJob
 from trainbox_sdk.artifacts import DatasetView
-from trainbox_sdk.calls.jobs import IfIdentical
+from trainbox_sdk.calls.jobs import ALONE, IfIdentical
+from trainbox_sdk.documents import Along
 from trainbox_sdk.engine import Principal, Submission
 from trainbox_sdk.errors import (
     FieldError,
     Forbidden,
     PluginError,
-    StorageFull,
     TrainboxError,
     Unavailable,
 )
@@ -95,7 +96,6 @@ class Intake:
         self._pulse = pulse
         self._admit = admit
         self._default_backend = default_backend
-        self._state_dir = state_dir
         self._space = Space(state_dir)
         self._free_bytes_floor = free_bytes_floor
 
@@ -105,6 +105,7 @@ class Intake:
         spec: JobSpec,
         idempotency_key: str | None,
         if_identical: IfIdentical = IfIdentical.RUN,
+        along: Along = ALONE,
     ) -> Submission:
         """Validate everything, then put the job on disk.
 
@@ -113,6 +114,7 @@ class Intake:
             Forbidden: a plugin refused it.
             PluginError: the task type failed, or planned what cannot be run.
             StorageFull: too little space is left.
+            Conflict: what rides along cannot be written.
         """
         self._access.require(who, "submit")
         self._drain.require_open()
@@ -128,7 +130,7 @@ class Intake:
         refusal = self._admit(who, spec)
         if refusal:
             raise Forbidden(refusal, code="not_admitted")
-        self._require_space()
+        self._space.require(self._free_bytes_floor)
         with _plugin_at_work(spec.task):
             plan = task.plan(params, dataset)
             clean = replace(
@@ -137,6 +139,7 @@ class Intake:
                 dataset_id=dataset.id if dataset else None,
             )
         self._require_plan(spec.task, plan)
+        plan = await with_digests(self._store, self._access, who, plan, clean.params)
         await self._require_trust(backend, plan)
         new = NewJob(
             id=new_id("job"),
@@ -150,6 +153,8 @@ class Intake:
             request_digest=_digest(spec) if idempotency_key is not None else "",
             identity=self._identity.of(spec.task, clean.params, dataset, resources, plan.steps),
             reuse=if_identical is IfIdentical.REUSE,
+            actor=who.actor,
+            along=along,
         )
         began = time.monotonic()
         inserted = await self._store.jobs.insert(new, audit=who.id)
@@ -265,15 +270,6 @@ class Intake:
             for name, asked, has in over
             if asked > has
         ]
-
-    def _require_space(self) -> None:
-        free = self._space.free_bytes()
-        if free < self._free_bytes_floor:
-            raise StorageFull(
-                f"{self._state_dir} has {free} bytes free, under the floor of "
-                f"{self._free_bytes_floor}",
-                hint="free some space; queued jobs are kept",
-            )
 
     def _require_plan(self, task: str, plan: Plan) -> None:
         problems = [*plan_problems(plan), *self._unresolved(plan)]

@@ -49,7 +49,7 @@ class Promotions:
         """
         assert wish.version is not None, "deleting an alias loads nothing"
         await self._warm(who, wish.name, wish.version)
-        await self._store.aliases.move(who.id, wish, who=who.id)
+        await self._store.aliases.move(who.id, wish, who=who.actor)
         return await self._now(who, wish)
 
     async def roll_back(self, who: Principal, wish: AliasMove) -> AliasView:
@@ -60,7 +60,7 @@ class Promotions:
             Conflict: there is no version before, it is in the trash, or the alias points elsewhere
                 than expected.
         """
-        await self._store.aliases.roll_back(who.id, wish, who=who.id)
+        await self._store.aliases.roll_back(who.id, wish, who=who.actor)
         return await self._now(who, wish)
 
     async def history(

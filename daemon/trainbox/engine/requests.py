@@ -49,7 +49,7 @@ class Requests:
             sized: whether a new attempt may have a disk of limited size.
 
         Raises:
-            NotFound: its dataset is gone.
+            NotFound: its dataset, or a file it was given, is gone.
         """
         dataset, facts = await self._dataset(step)
         inputs = await self._inputs(step)
@@ -158,11 +158,13 @@ class Requests:
         return (self._blobs.path(dataset.digest), DATASET_NAME), facts
 
     async def _inputs(self, step: StepRecord) -> dict[str, Path]:
+        """Return the files beside the dataset: what was uploaded, and what earlier steps left."""
+        given = {file.name: self._blobs.path(file.digest) for file in step.plan.files}
         if not step.plan.after:
-            return {}
-        artifacts = await self._store.jobs.artifacts(step.job_id)
-        return {
+            return given
+        left = {
             f"{artifact.step}.{artifact.name}": self._blobs.path(artifact.digest)
-            for artifact in artifacts
+            for artifact in await self._store.jobs.artifacts(step.job_id)
             if artifact.step in step.plan.after
         }
+        return {**left, **given}

@@ -74,7 +74,7 @@ class TokenRoom:
         ]
         _refuse(wrong)
         view, text = await self._store.tokens.create(
-            name, scopes, who=who.id, subject=subject, expires_at=_in(expires_in_s)
+            name, scopes, who=who.actor, subject=subject, expires_at=_in(expires_in_s)
         )
         return IssuedToken(view, text)
 
@@ -110,7 +110,7 @@ class TokenRoom:
             local = await self._is_in_file(token_id)
             view, text = await self._store.tokens.rotate(
                 token_id,
-                who=who.id,
+                who=who.actor,
                 previous_until=_in(grace_s) if grace_s > 0 else None,
                 expires_at=_in(expires_in_s),
             )
@@ -125,7 +125,7 @@ class TokenRoom:
         await self._found(token_id)
         async with self._ending:
             self._keep_an_admin(token_id)
-            return await self._store.tokens.revoke(token_id, who=who.id)
+            return await self._store.tokens.revoke(token_id, who=who.actor)
 
     async def audit(self, who: Principal, which: AuditFilter) -> Page[AuditEntry]:
         """Return a page of acts."""

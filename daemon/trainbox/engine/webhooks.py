@@ -104,7 +104,7 @@ class Webhooks:
         """
         await self.get(who, webhook_id, act=True)
         refuse(self._problems(change.url, change.events or (), change.description or ""))
-        view = await self._store.change(webhook_id, change, who=who.id)
+        view = await self._store.change(webhook_id, change, who=who.actor)
         self._wake()
         return view
 
@@ -116,7 +116,7 @@ class Webhooks:
         """
         await self.get(who, webhook_id, act=True)
         secret = new_secret()
-        view = await self._store.rotate(webhook_id, secret, overlap=OVERLAP, who=who.id)
+        view = await self._store.rotate(webhook_id, secret, overlap=OVERLAP, who=who.actor)
         return IssuedWebhook(view, secret)
 
     async def delete(self, who: Principal, webhook_id: str) -> None:
@@ -126,7 +126,7 @@ class Webhooks:
             NotFound: absent, or not theirs.
         """
         await self.get(who, webhook_id, act=True)
-        await self._store.delete(webhook_id, who=who.id)
+        await self._store.delete(webhook_id, who=who.actor)
 
     async def test(self, who: Principal, webhook_id: str) -> DeliveryView:
         """Queue a test message.
@@ -136,7 +136,7 @@ class Webhooks:
             Conflict: not active.
         """
         await self.get(who, webhook_id, act=True)
-        delivery = await self._store.test(webhook_id, who=who.id)
+        delivery = await self._store.test(webhook_id, who=who.actor)
         self._wake()
         return delivery
 
@@ -159,7 +159,7 @@ class Webhooks:
             Conflict: not active, or still under way.
         """
         await self.get(who, webhook_id, act=True)
-        delivery = await self._store.redeliver(webhook_id, delivery_id, who=who.id)
+        delivery = await self._store.redeliver(webhook_id, delivery_id, who=who.actor)
         self._wake()
         return delivery
 

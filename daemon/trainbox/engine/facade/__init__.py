@@ -1,7 +1,9 @@
 """Implements the SDK's Engine by delegating; contains no decisions of its own."""
 
+from trainbox.engine.facade.assets import AssetDesk
 from trainbox.engine.facade.daemon import DaemonDesk
 from trainbox.engine.facade.datasets import DatasetDesk
+from trainbox.engine.facade.documents import DocumentDesk
 from trainbox.engine.facade.jobs import JobDesk
 from trainbox.engine.facade.models import ModelDesk
 from trainbox.engine.facade.predict import PredictDesk
@@ -13,6 +15,14 @@ __all__ = ["EngineFacade", "Rooms"]
 
 
 class EngineFacade(
-    DatasetDesk, JobDesk, ModelDesk, PredictDesk, WebhookDesk, TokenDesk, DaemonDesk
+    DatasetDesk,
+    AssetDesk,
+    DocumentDesk,
+    JobDesk,
+    ModelDesk,
+    PredictDesk,
+    WebhookDesk,
+    TokenDesk,
+    DaemonDesk,
 ):
     """The one object a surface holds (see :class:`trainbox_sdk.engine.Engine`)."""

@@ -55,7 +55,7 @@ class DaemonDesk(Desk):
         if self._r.drain.draining is not draining:
             # Written first: a switch that nobody can account for is not thrown.
             act = "daemon.drain" if draining else "daemon.undrain"
-            await self._r.store.audit.append(who.id, act, "daemon")
+            await self._r.store.audit.append(who.actor, act, "daemon")
             self._r.drain.draining = draining
             self._r.scheduler.wake()
         return await self._drain_state()

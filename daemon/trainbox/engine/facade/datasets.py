@@ -68,7 +68,7 @@ class DatasetDesk(Desk):
         if problems := word_problems(description or "", labels or {}):
             raise ValidationFailed(f"{problems[0].loc[0]} {problems[0].msg}", errors=problems)
         await self._r.store.datasets.describe(
-            found.id, description=description, labels=labels, who=who.id
+            found.id, description=description, labels=labels, who=who.actor
         )
         return await self._again(found)
 
@@ -122,13 +122,13 @@ class DatasetDesk(Desk):
     async def trash_dataset(self, who: Principal, dataset: str) -> DatasetView:
         """Hide it until it is restored or purged."""
         found = await self._changeable(who, dataset, "trash")
-        await self._r.reserve.freeing(lambda: self._r.store.datasets.trash(found.id, who=who.id))
+        await self._r.reserve.freeing(lambda: self._r.store.datasets.trash(found.id, who=who.actor))
         return await self._again(found)
 
     async def restore_dataset(self, who: Principal, dataset: str) -> DatasetView:
         """Take it out of the trash."""
         found = await self._changeable(who, dataset, "restore")
-        await self._r.store.datasets.restore(found.id, who=who.id)
+        await self._r.store.datasets.restore(found.id, who=who.actor)
         return await self._again(found)
 
     async def purge_trash(
@@ -137,7 +137,7 @@ class DatasetDesk(Desk):
         """Give disk back."""
         self._r.access.require(who, "admin")
         return await self._r.reserve.freeing(
-            lambda: self._r.trash.purge(older_than_s=older_than_s, dry_run=dry_run, who=who.id)
+            lambda: self._r.trash.purge(older_than_s=older_than_s, dry_run=dry_run, who=who.actor)
         )
 
     # -- resumable uploads --------------------------------------------------------------------
@@ -173,7 +173,7 @@ class DatasetDesk(Desk):
     async def terminate_upload(self, who: Principal, upload_id: str) -> None:
         """Forget an upload and its bytes."""
         found = await self.upload(who, upload_id)
-        await self._r.uploads.terminate(found.id, who=who.id)
+        await self._r.uploads.terminate(found.id, who=who.actor)
 
     async def _changeable(self, who: Principal, dataset: str, action: str) -> DatasetView:
         self._r.access.require(who, "submit")

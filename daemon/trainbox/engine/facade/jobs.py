@@ -16,7 +16,8 @@ from trainbox_sdk.artifacts import (
     ArtifactFile,
     ArtifactView,
 )
-from trainbox_sdk.calls.jobs import IfIdentical, JobChange
+from trainbox_sdk.calls.jobs import ALONE, IfIdentical, JobChange
+from trainbox_sdk.documents import Along
 from trainbox_sdk.engine import (
     JobFilter,
     Page,
@@ -41,9 +42,10 @@ class JobDesk(Desk):
         *,
         idempotency_key: str | None = None,
         if_identical: IfIdentical = IfIdentical.RUN,
+        along: Along = ALONE,
     ) -> Submission:
         """Validate everything, then put the job on disk."""
-        submission = await self._r.intake.submit(who, spec, idempotency_key, if_identical)
+        submission = await self._r.intake.submit(who, spec, idempotency_key, if_identical, along)
         self._r.scheduler.wake()
         return submission
 
@@ -59,7 +61,7 @@ class JobDesk(Desk):
     async def cancel(self, who: Principal, job_id: str) -> JobView:
         """Ask for the end of a job."""
         await self._r.access.job(who, job_id, "cancel")
-        for step in await self._r.store.jobs.request_cancel(job_id, who=who.id) or ():
+        for step in await self._r.store.jobs.request_cancel(job_id, who=who.actor) or ():
             self._r.supervisor.cancel(step.id)
         self._r.scheduler.wake()
         return await self._r.access.job(who, job_id)
@@ -67,7 +69,7 @@ class JobDesk(Desk):
     async def retry(self, who: Principal, job_id: str) -> JobView:
         """Run failed, cancelled or interrupted steps again."""
         await self._r.access.job(who, job_id, "retry")
-        job = await self._r.store.jobs.retry(job_id, who=who.id)
+        job = await self._r.store.jobs.retry(job_id, who=who.actor)
         self._r.scheduler.wake()
         return job
 
@@ -76,7 +78,7 @@ class JobDesk(Desk):
         await self._r.access.job(who, job_id, "change")
         refuse(change_errors(change))
         job = await self._r.store.jobs.change(
-            job_id, labels=change.labels, priority=change.priority, who=who.id
+            job_id, labels=change.labels, priority=change.priority, who=who.actor
         )
         self._r.scheduler.wake()
         return job
@@ -84,7 +86,7 @@ class JobDesk(Desk):
     async def delete_job(self, who: Principal, job_id: str) -> Freed:
         """Free the files of an ended job."""
         await self._r.access.job(who, job_id, "delete")
-        return await self._r.reserve.freeing(lambda: self._r.disposal.delete(job_id, who=who.id))
+        return await self._r.reserve.freeing(lambda: self._r.disposal.delete(job_id, who=who.actor))
 
     async def compare_jobs(self, who: Principal, job_ids: Sequence[str]) -> Comparison:
         """Put jobs side by side."""

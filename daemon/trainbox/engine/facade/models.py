@@ -58,7 +58,7 @@ class ModelDesk(Desk):
     async def delete_alias(self, who: Principal, wish: AliasMove) -> None:
         """Take an alias away."""
         self._r.access.require(who, "submit")
-        await self._r.store.aliases.move(who.id, wish, who=who.id)
+        await self._r.store.aliases.move(who.id, wish, who=who.actor)
 
     async def aliases(self, who: Principal, name: str) -> Sequence[AliasView]:
         """List the aliases of a name."""
@@ -84,14 +84,14 @@ class ModelDesk(Desk):
         self._r.access.require(who, "submit")
         found = await self._r.access.model(who, model, "delete", trashed=True)
         return await self._r.reserve.freeing(
-            lambda: self._r.store.models.trash(found.id, who=who.id)
+            lambda: self._r.store.models.trash(found.id, who=who.actor)
         )
 
     async def restore_model(self, who: Principal, model: str) -> ModelView:
         """Bring a version back from the trash."""
         self._r.access.require(who, "submit")
         found = await self._r.access.model(who, model, "delete", trashed=True)
-        return await self._r.store.models.restore(found.id, who=who.id)
+        return await self._r.store.models.restore(found.id, who=who.actor)
 
     async def model_directory(self, who: Principal, model: str) -> ModelDirectory:
         """List the files of a version's directory."""

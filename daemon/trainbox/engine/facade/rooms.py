@@ -9,6 +9,7 @@ from trainbox.blobs import BlobStore
 from trainbox.datasets import DatasetFiler, ImportRoots, RowReader, Uploads
 from trainbox.engine.access import Access
 from trainbox.engine.artifact_directory.directories import Directories
+from trainbox.engine.assets import Assets
 from trainbox.engine.disposal import Disposal
 from trainbox.engine.draining import Drain
 from trainbox.engine.events import EventFeed
@@ -43,6 +44,7 @@ class Rooms:
     uploads: Uploads
     imports: ImportRoots
     rows: RowReader
+    assets: Assets
     trash: Trash
     reserve: Reserve
     registry: Registry
