@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from trainbox_sdk.assets import filename_problem
+
 KIND = Literal["script", "weights", "requirements", "config", "other"]
 MAX_FILES = 100
 MAX_VARIABLES = 100
@@ -24,16 +26,12 @@ RESERVED = re.compile(
     r"|KUBEFLOW_TRAINER_.*"
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _filename(name: str) -> str:
     """Refuse a name that would not be a file of its own beside the script."""
-    if name.startswith(".") or "/" in name or _CONTROL.search(name) or not _fits(name, 255):
-        raise PydanticCustomError(
-            "filename",
-            "is no plain file name: 1 to 255 bytes, no slash, no control character, no dot first",
-        )
+    if problem := filename_problem(name):
+        raise PydanticCustomError("filename", "{problem}", {"problem": problem})
     return name
 
 
@@ -50,7 +48,7 @@ def _variable(name: str) -> str:
 
 
 def _value(text: str) -> str:
-    if "\0" in text or not _fits(text, MAX_VALUE_BYTES, least=0):
+    if "\0" in text or not _fits(text, MAX_VALUE_BYTES):
         raise PydanticCustomError(
             "value",
             "must be text of at most {most} bytes without a null character",
@@ -59,9 +57,9 @@ def _value(text: str) -> str:
     return text
 
 
-def _fits(text: str, most: int, *, least: int = 1) -> bool:
+def _fits(text: str, most: int) -> bool:
     try:
-        return least <= len(text.encode()) <= most
+        return len(text.encode()) <= most
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write
         return False
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from trainbox_plugins.native import auth, errors
 from trainbox_plugins.native.admin.handlers import Admin
+from trainbox_plugins.native.assets.handlers import Assets
 from trainbox_plugins.native.catalogue.handlers import Catalogue
 from trainbox_plugins.native.config import Config
 from trainbox_plugins.native.datasets.handlers import Datasets
@@ -46,6 +47,7 @@ class NativeSurface(Surface):
             Predictions(engine, self._config),
             Datasets(engine, self._config),
             Jobs(engine, self._config),
+            Assets(engine, self._config),
             Webhooks(engine),
             Models(engine),
             Catalogue(engine),

@@ -1,0 +1,1 @@
+"""Files that scripts find beside them."""
