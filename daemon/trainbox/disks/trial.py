@@ -13,9 +13,10 @@ from trainbox.disks import kernel
 from trainbox.disks.images import MIB, DiskSize, format_image
 
 TRIAL = DiskSize(8 * MIB, 256)
-LEFT_PART = 200
-"""A file system with less than this part free is full: ext4 keeps a few blocks back for its own
-tables when it refuses a write."""
+LEFT_PART = 100
+LEFT_BYTES = 4 * MIB
+"""A file system with less than this part or these bytes free is full: ext4 keeps blocks back for its
+own tables, and takes or refuses up to two megabytes of one write at once."""
 
 
 def fullness(place: Path) -> str:
@@ -25,7 +26,8 @@ def fullness(place: Path) -> str:
     except OSError:
         return ""
     size = f"{facts.f_blocks * facts.f_frsize / MIB:.0f} MiB"
-    if facts.f_bavail * LEFT_PART < facts.f_blocks:
+    left = facts.f_bavail * facts.f_frsize
+    if left < LEFT_BYTES or facts.f_bavail * LEFT_PART < facts.f_blocks:
         return f"its disk of {size} is full"
     if facts.f_favail == 0:
         return f"its disk holds no further file: {facts.f_files} are allowed"
