@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class BuiltEnvironment:
         digest: digest of the :class:`Environment` it was built from.
         bytes: size on disk.
         base: where the root came from, such as ``debian:bookworm (debootstrap)``.
+        for_wishes: whether it was made for a user's requirements; such are removed again.
+        used_at: when a step last asked for it, where that is known.
+        packages: what is installed, as ``name==version``, where that is known.
     """
 
     name: str
@@ -63,7 +67,32 @@ class BuiltEnvironment:
     bytes: int
     created_at: datetime
     base: str = ""
+    for_wishes: bool = False
+    used_at: datetime | None = field(default=None, compare=False)
+    packages: tuple[str, ...] = ()
 
 
 BuildProgress = Callable[[float, str], None]
 """Called with a fraction in [0, 1] and a sentence, from any thread."""
+
+
+@runtime_checkable
+class EnvironmentKeeper(Protocol):
+    """What a backend may offer beside building: a second look, and clearing up."""
+
+    async def verify_environment(self, environment: Environment) -> BuiltEnvironment:
+        """Try what was built once more, and hold what is in it to the lock.
+
+        Raises:
+            NotFound: it is not built here.
+            BackendRejected: it does not import, or holds what the lock does not.
+        """
+
+    async def prune_environments(self, *, keep: int, unused_s: float) -> Sequence[BuiltEnvironment]:
+        """Remove environments made for users' requirements, and return them.
+
+        Args:
+            keep: the last used of them stay, as many as this.
+            unused_s: the others go when no step asked for them for so many seconds; one that a
+                sandbox runs in stays.
+        """

@@ -32,8 +32,17 @@ class Config(BaseModel):
         max_files: files a sandbox may have in its writable directories.
         reconnect_s: how long a wait looks for an engine that has gone away before it says so.
         disk_poll_s: seconds between two looks at the size of the writable directories.
-        registry_base: image that environments are built from where a registry is reachable; None
+        standby: whether containers are kept at hand that have started and imported their libraries:
+            ``auto`` does so on hosts with at least 4 cores and 8 GiB of memory.
+        standby_per_class: how many per kind of job; kinds that nobody asks for have none.
+        standby_memory_bytes: what all that stand by may use together, measured.
+        standby_idle_s: seconds without a job of its kind after which one is let go.
+        standby_max_age_s: seconds after which one is replaced.
+        registry_base: image that environments are built from where a registry is reachable: one
+            name, with ``{version}`` where the Python version stands, or a name per version; None
             bootstraps from distribution packages.
+        python_prefixes: Python version to the directory of a relocatable CPython, for bases that
+            are made here; other versions are looked for on this host.
         cache_dir: wheels and Debian packages; None for TRAINBOX_CACHE_DIR or the user's cache.
         wheelhouse: directory of wheels to take instead of asking a package index.
     """
@@ -60,6 +69,12 @@ class Config(BaseModel):
     max_files: Annotated[int, Field(gt=0)] = 100_000
     reconnect_s: PositiveSeconds = 10.0
     disk_poll_s: PositiveSeconds = 1.0
-    registry_base: str | None = None
+    standby: Literal["auto", "on", "off"] = "auto"
+    standby_per_class: Annotated[int, Field(ge=1, le=64)] = 2
+    standby_memory_bytes: Annotated[int, Field(gt=0)] = 512 * 1024**2
+    standby_idle_s: Annotated[float, Field(gt=0)] = 900.0
+    standby_max_age_s: Annotated[float, Field(gt=0)] = 3600.0
+    registry_base: str | dict[str, str] | None = None
+    python_prefixes: dict[str, str] = Field(default_factory=dict)
     cache_dir: Path | None = None
     wheelhouse: Path | None = None

@@ -9,54 +9,60 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
-import shutil
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
-from trainbox_plugins.docker_backend import bootstrap, install_environment
-from trainbox_plugins.docker_backend.engine_port import EnginePort, EngineRefused
-from trainbox_plugins.environments.cache import default_cache_dir
-from trainbox_plugins.environments.pip import pip_package
-from trainbox_plugins.environments.wheelhouse import Wheelhouse, Wheels
+from trainbox_plugins.docker_backend.engine_port import Clash, EnginePort, EngineRefused
+from trainbox_plugins.docker_backend.image_base import DIGEST, Bases, Ground, ImageSettings
+from trainbox_plugins.docker_backend.image_containers import (
+    BUILDING,
+    BUILDING_FOR,
+    PYTHON,
+    USER,
+    import_body,
+    install_body,
+    staged,
+)
+from trainbox_plugins.environments.cache import Uses
+from trainbox_plugins.environments.contents import bill_of, packages_in, strangers_in
+from trainbox_plugins.environments.lock import read_lock
+from trainbox_plugins.environments.resolve import Resolver
+from trainbox_plugins.environments.surplus import KEEP, UNUSED_S, surplus
+from trainbox_plugins.environments.wheelhouse import IMAGE_GLIBC, Wheelhouse, Wheels
 from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
-from trainbox_sdk.errors import BackendRejected
+from trainbox_sdk.errors import BackendRejected, NotFound
 
 ENVIRONMENT = "trainbox.environment"
-DIGEST = "trainbox.environment.digest"
-BASE = "trainbox.base"
 WHEELS = "trainbox.environment.wheels"
+PACKAGES = "trainbox.environment.packages"
+"""The bill of materials: ``name==version@sha256:<hex>`` of every wheel."""
+WISHES = "trainbox.environment.wishes"
+"""``1`` on what was made for a user's requirements: it may go when nobody asks for it."""
+FOUNDATION = "trainbox.environment.base"
 CREATED = "trainbox.environment.created"
-IMPORT_S = "trainbox.environment.import_s"
-BUILDING = "trainbox.building"
-"""Label of the throw-away containers, so that a crashed build's can be told from sandboxes."""
-BUILDING_FOR = "trainbox.building.digest"
-
-PYTHON = f"{install_environment.PREFIX}/bin/python"
-_USER = "10001:10001"
+PARALLEL = 2
+"""Builds at a time: one unpacks while another compiles."""
 _LOG_BYTES = 64 * 1024
-_INSTALL_MEMORY = 4 * 1024**3
 
 
 @dataclass(frozen=True)
-class ImageSettings:
-    """How images are made.
+class _Recipe:
+    """One build: what it is called, and what it installs.
 
     Attributes:
-        cache_dir: wheels and Debian packages.
-        wheelhouse: directory of wheels to take instead of asking an index.
-        registry_base: image with Python to build on; None makes a Debian root on this host.
+        digest: of the environment as it was asked for, wishes and all.
+        lock: what is installed.
     """
 
-    cache_dir: Path = field(default_factory=default_cache_dir)
-    wheelhouse: Path | None = None
-    registry_base: str | None = None
+    environment: Environment
+    digest: str
+    lock: Path
+    wheels: Wheels
 
 
 class ImageBuilder:
@@ -71,8 +77,13 @@ class ImageBuilder:
         self._engine = engine
         self._settings = settings or ImageSettings()
         offline = self._settings.wheelhouse or _path(os.environ.get("TRAINBOX_WHEELHOUSE"))
-        self._wheelhouse = Wheelhouse(self._settings.cache_dir / "wheels", offline)
-        self._building = asyncio.Lock()
+        cache = self._settings.cache_dir
+        self._wheelhouse = Wheelhouse(cache / "wheels", offline)
+        self._resolver = Resolver(cache / "locks", offline)
+        self._uses = Uses(cache / "used")
+        self._bases = Bases(engine, self._settings)
+        self._slots = asyncio.Semaphore(PARALLEL)
+        self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def build(self, environment: Environment, report: BuildProgress) -> BuiltEnvironment:
         """Return the image of an environment, building what is missing.
@@ -81,10 +92,14 @@ class ImageBuilder:
             BackendRejected: it cannot be built here, and what would help.
             BackendUnavailable: the engine is away.
         """
-        async with self._building:
-            found = await self._find(environment)
+        digest = await asyncio.to_thread(lambda: environment.digest)
+        lock = self._building.setdefault(digest, asyncio.Lock())
+        async with lock:
+            found = await self._find(digest)
             if found is None:
-                found = await self._make_or_say_why(environment, report)
+                async with self._slots:
+                    found = await self._make_or_say_why(environment, digest, report)
+        await asyncio.to_thread(self._uses.note, digest)
         report(1.0, f"{environment.name} is ready")
         return found
 
@@ -92,17 +107,56 @@ class ImageBuilder:
         """List environment images, newest first."""
         images = await self._engine.image_list({})
         labelled = [image for image in images if (image.get("Labels") or {}).get(DIGEST)]
-        return [_described(image, image["Labels"]) for image in labelled]
+        return [self._described(image, image["Labels"]) for image in labelled]
 
-    async def _find(self, environment: Environment) -> BuiltEnvironment | None:
+    async def verify(self, environment: Environment) -> BuiltEnvironment:
+        """Import once more without network, and hold the bill of materials to the lock.
+
+        Raises:
+            NotFound: it is not built here.
+            BackendRejected: ``environment_broken``.
+        """
         images = await self._engine.image_list({DIGEST: environment.digest})
-        return _described(images[0], images[0]["Labels"]) if images else None
+        if not images:
+            raise NotFound(f"no image of {environment.name} is built from this lock")
+        labels = images[0]["Labels"]
+        if PACKAGES in labels:  # images of earlier releases have none
+            strange = strangers_in(labels[PACKAGES], read_lock(environment.requirements))
+            if strange:
+                raise BackendRejected(
+                    f"the image of {environment.name} does not hold what its lock says: "
+                    f"{', '.join(strange[:5])}",
+                    code="environment_broken",
+                )
+        await self._try_imports(str(images[0]["Id"]), environment, environment.digest)
+        return self._described(images[0], labels)
+
+    async def prune(self, *, keep: int, unused_s: float) -> Sequence[BuiltEnvironment]:
+        """Remove images of users' requirements that nobody asks for; see the SDK's protocol."""
+        chosen = surplus(await self.built(), keep=keep, unused_s=unused_s, now=datetime.now(UTC))
+        removed = [one for one in chosen if await self._removed(one)]
+        await asyncio.to_thread(self._wheelhouse.forget_unused, unused_s)
+        return removed
+
+    async def _removed(self, one: BuiltEnvironment) -> bool:
+        try:
+            # Not forced: an image that a container uses, running or not, stays.
+            await self._engine.image_remove(f"{_repository(one.name)}:{one.digest[:12]}")
+            await self._engine.image_remove(one.reference)
+        except Clash:
+            return False
+        self._uses.forget(one.digest)
+        return True
+
+    async def _find(self, digest: str) -> BuiltEnvironment | None:
+        images = await self._engine.image_list({DIGEST: digest})
+        return self._described(images[0], images[0]["Labels"]) if images else None
 
     async def _make_or_say_why(
-        self, environment: Environment, report: BuildProgress
+        self, environment: Environment, digest: str, report: BuildProgress
     ) -> BuiltEnvironment:
         try:
-            return await self._make(environment, report)
+            return await self._make(environment, digest, report)
         except EngineRefused as refused:
             raise BackendRejected(
                 f"the engine refuses to build {environment.name}: {refused.explanation}",
@@ -110,75 +164,47 @@ class ImageBuilder:
                 hint="look at the engine's journal and at the room on its disk",
             ) from refused
 
-    async def _make(self, environment: Environment, report: BuildProgress) -> BuiltEnvironment:
-        wheels = await asyncio.to_thread(
-            self._wheelhouse.fetch, environment, _part(report, 0.0, 0.3)
-        )
-        base, title = await self._base(environment, _part(report, 0.3, 0.6))
-        report(0.6, f"installing {len(wheels.files)} packages")
-        labels = _labels(environment, wheels, title)
-        image = await self._install(environment, wheels, base, labels)
+    async def _make(
+        self, environment: Environment, digest: str, report: BuildProgress
+    ) -> BuiltEnvironment:
+        recipe = await asyncio.to_thread(self._gather, environment, digest, report)
+        ground = await self._bases.ground(environment, _part(report, 0.35, 0.6))
+        report(0.6, f"installing {len(recipe.wheels.files)} packages")
+        image = await self._install(recipe, ground)
         report(0.95, "trying the imports without network")
-        seconds = await self._try_imports(image, environment)
+        try:
+            seconds = await self._try_imports(image, environment, digest)
+        except BackendRejected:
+            await self._engine.image_remove(image)
+            raise
         report(0.99, f"imports take {seconds:.2f} s")
-        await self._engine.image_tag(
-            image, f"trainbox/env-{environment.name}", environment.digest[:12]
-        )
-        found = await self._find(environment)
+        await self._engine.image_tag(image, _repository(environment.name), digest[:12])
+        if environment.wishes:
+            await self.prune(keep=KEEP, unused_s=UNUSED_S)
+        found = await self._find(digest)
         if found is None:
             raise BackendRejected(f"the image of {environment.name} was removed while it was built")
         return found
 
-    # --- the base
-
-    async def _base(self, environment: Environment, report: BuildProgress) -> tuple[str, str]:
-        if self._settings.registry_base:
-            return await self._registry_base(self._settings.registry_base, report)
-        base = bootstrap.base_for(environment.python, environment.system_packages)
-        found = await self._engine.image_list({BASE: base.digest})
-        bases = [image for image in found if not (image.get("Labels") or {}).get(DIGEST)]
-        if bases:
-            return str(bases[0]["Id"]), base.title
-        tar = await asyncio.to_thread(
-            bootstrap.make_root_tar, base, self._settings.cache_dir / "debian", report
-        )
-        try:
-            image = await self._engine.image_import(tar, changes=[f"LABEL {BASE}={base.digest}"])
-        finally:
-            tar.unlink(missing_ok=True)
-        await self._engine.image_tag(image, "trainbox/base", base.digest[:12])
-        return image, base.title
-
-    async def _registry_base(self, reference: str, report: BuildProgress) -> tuple[str, str]:
-        found = await self._engine.image_inspect(reference)
-        if found is None:
-            report(0.0, f"pulling {reference}")
-            try:
-                await self._engine.image_pull(reference)
-            except EngineRefused as refused:
-                raise BackendRejected(
-                    f"the base image {reference} cannot be pulled: {refused.explanation}",
-                    code="no_base",
-                    hint="check registry_base and the engine's registry settings, load the image "
-                    "with docker load, or unset registry_base to make a Debian base on this host",
-                ) from refused
-            found = await self._engine.image_inspect(reference)
-        if found is None:
-            raise BackendRejected(f"{reference} was pulled and is not there", code="no_base")
-        return str(found["Id"]), reference
+    def _gather(self, environment: Environment, digest: str, report: BuildProgress) -> _Recipe:
+        lock = self._resolver.lock(environment, _part(report, 0.0, 0.05), glibc_minor=IMAGE_GLIBC)
+        locked = replace(environment, requirements=lock)
+        wheels = self._wheelhouse.fetch(locked, _part(report, 0.05, 0.35))
+        return _Recipe(environment, digest, lock, wheels)
 
     # --- the packages
 
-    async def _install(
-        self, environment: Environment, wheels: Wheels, base: str, labels: Mapping[str, str]
-    ) -> str:
-        with _staged(environment, wheels, self._settings.cache_dir) as stage:
-            body = _install_body(base, stage, environment)
+    async def _install(self, recipe: _Recipe, ground: Ground) -> str:
+        name = recipe.environment.name
+        stage = staged(recipe.wheels, recipe.lock, ground.prefix, self._settings.cache_dir)
+        with stage as folder:
+            body = install_body(ground, folder, recipe.environment, recipe.digest)
             container = await self._engine.create(f"trainbox-build-{uuid.uuid4().hex[:12]}", body)
             try:
-                await self._run(container, f"installing {environment.name}")
+                await self._run(container, f"installing {name}")
+                labels = _labels(recipe, ground)
                 changes = [
-                    f"USER {_USER}",
+                    f"USER {USER}",
                     "WORKDIR /tmp",
                     f'CMD ["{PYTHON}"]',
                     *(f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()),
@@ -188,18 +214,14 @@ class ImageBuilder:
             finally:
                 await self._engine.remove(container, force=True)
 
-    async def _try_imports(self, image: str, environment: Environment) -> float:
+    async def _try_imports(self, image: str, environment: Environment, digest: str) -> float:
         """Import as a sandbox would: another user, no network, nothing writable."""
         container = await self._engine.create(
-            f"trainbox-build-{uuid.uuid4().hex[:12]}", _import_body(image, environment)
+            f"trainbox-build-{uuid.uuid4().hex[:12]}", import_body(image, environment, digest)
         )
         try:
             said = await self._run(container, f"the acceptance check of {environment.name}")
             return float(said.decode().split()[-1])
-        except BackendRejected:
-            await self._engine.remove(container, force=True)
-            await self._engine.image_remove(image)
-            raise
         finally:
             await self._engine.remove(container, force=True)
 
@@ -221,100 +243,35 @@ class ImageBuilder:
         finally:
             stream.close()
 
+    def _described(self, image: Mapping[str, Any], labels: Mapping[str, str]) -> BuiltEnvironment:
+        return BuiltEnvironment(
+            name=labels.get(ENVIRONMENT, ""),
+            backend="docker",
+            reference=str(image["Id"]),
+            digest=labels[DIGEST],
+            bytes=int(image.get("Size") or 0),
+            created_at=datetime.fromisoformat(labels[CREATED]),
+            base=labels.get(FOUNDATION, ""),
+            for_wishes=labels.get(WISHES) == "1",
+            used_at=self._uses.last(labels[DIGEST]),
+            packages=packages_in(labels.get(PACKAGES, "")),
+        )
 
-def _install_body(base: str, stage: Path, environment: Environment) -> dict[str, Any]:
-    source = Path(install_environment.__file__).read_text(encoding="utf-8")
-    # The one interpreter every base has on its PATH, whatever the directory.
-    command = f"exec python3 -I -c {shlex.quote(source)} {environment.python}"
+
+def _repository(name: str) -> str:
+    return f"trainbox/env-{name}"
+
+
+def _labels(recipe: _Recipe, ground: Ground) -> dict[str, str]:
     return {
-        "Image": base,
-        "Entrypoint": [],
-        "Cmd": ["/bin/sh", "-c", command],
-        "User": "0:0",
-        "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/tmp"],
-        "Labels": {BUILDING: "1", BUILDING_FOR: environment.digest},
-        "HostConfig": {
-            "NetworkMode": "none",
-            "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges:true"],
-            "Tmpfs": {"/tmp": "rw,nosuid,nodev,size=512m"},  # noqa: S108
-            "Mounts": [{"Type": "bind", "Source": str(stage), "Target": "/mnt", "ReadOnly": True}],
-            "Memory": _INSTALL_MEMORY,
-            "PidsLimit": 256,
-            "Init": True,
-        },
-    }
-
-
-def _import_body(image: str, environment: Environment) -> dict[str, Any]:
-    modules = ", ".join(environment.warm_imports) or "sys"
-    code = f"import time; t = time.perf_counter(); import {modules}; print(time.perf_counter() - t)"
-    return {
-        "Image": image,
-        "Cmd": [PYTHON, "-I", "-B", "-c", code],
-        "User": _USER,
-        "Env": ["LANG=C.UTF-8", "HOME=/tmp", "PATH=/usr/local/bin:/usr/bin:/bin"],
-        "Labels": {BUILDING: "1", BUILDING_FOR: environment.digest},
-        "HostConfig": {
-            "NetworkMode": "none",
-            "ReadonlyRootfs": True,
-            "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges:true"],
-            "Tmpfs": {"/tmp": "rw,nosuid,nodev,noexec,size=64m,mode=1777"},  # noqa: S108
-            "Memory": _INSTALL_MEMORY,
-            "PidsLimit": 256,
-            "Init": True,
-        },
-    }
-
-
-def _labels(environment: Environment, wheels: Wheels, base: str) -> dict[str, str]:
-    return {
-        ENVIRONMENT: environment.name,
-        DIGEST: environment.digest,
-        "trainbox.environment.base": base,
-        WHEELS: wheels.digest,
+        ENVIRONMENT: recipe.environment.name,
+        DIGEST: recipe.digest,
+        FOUNDATION: ground.title,
+        WHEELS: recipe.wheels.digest,
+        PACKAGES: bill_of(recipe.wheels.files),
         CREATED: datetime.now(UTC).isoformat(),
+        **({WISHES: "1"} if recipe.environment.wishes else {}),
     }
-
-
-def _described(image: Mapping[str, Any], labels: Mapping[str, str]) -> BuiltEnvironment:
-    return BuiltEnvironment(
-        name=labels.get(ENVIRONMENT, ""),
-        backend="docker",
-        reference=str(image["Id"]),
-        digest=labels[DIGEST],
-        bytes=int(image.get("Size") or 0),
-        created_at=datetime.fromisoformat(labels[CREATED]),
-        base=labels.get("trainbox.environment.base", ""),
-    )
-
-
-@contextmanager
-def _staged(environment: Environment, wheels: Wheels, cache: Path) -> Iterator[Path]:
-    """Lay out what the install container sees at /mnt; wheels are linked where possible."""
-    stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=cache))
-    try:
-        stage.chmod(0o755)
-        (stage / "wheels").mkdir()
-        for name in wheels.files:
-            _link_or_copy(wheels.directory / name, stage / "wheels" / name)
-        shutil.copyfile(environment.requirements, stage / "requirements.lock")
-        pip = pip_package()
-        if pip.suffix == ".whl":
-            shutil.copyfile(pip, stage / "pip.whl")
-        else:
-            shutil.copytree(pip, stage / "pip", ignore=shutil.ignore_patterns("__pycache__"))
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)
 
 
 def _part(report: BuildProgress, start: float, end: float) -> BuildProgress:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from trainbox_plugins.docker_backend.backend import DockerBackend
 from trainbox_plugins.docker_backend.config import Config as DockerConfig
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
-from trainbox_plugins.docker_backend.images import ImageBuilder, ImageSettings
+from trainbox_plugins.docker_backend.image_base import ImageSettings
+from trainbox_plugins.docker_backend.images import ImageBuilder
 from trainbox_plugins.environments.cache import default_cache_dir
 from trainbox_sdk import hookimpl
 from trainbox_sdk.backends import SandboxBackend
@@ -39,5 +40,6 @@ class Plugin:
             cache_dir=config.cache_dir or default_cache_dir(),
             wheelhouse=config.wheelhouse,
             registry_base=config.registry_base,
+            python_prefixes=config.python_prefixes,
         )
         return [DockerBackend(engine, config, ImageBuilder(engine, settings))]

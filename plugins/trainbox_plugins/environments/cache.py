@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,3 +38,30 @@ def tree_bytes(root: Path) -> int:
     for folder, _, files in os.walk(root):
         total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)  # noqa: PTH118
     return total
+
+
+class Uses:
+    """When each environment was last asked for: the time of an empty file by its digest.
+
+    Args:
+        root: a directory of the cache.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def note(self, digest: str) -> None:
+        """Say that an environment is wanted now."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        (self._root / digest).touch()
+
+    def last(self, digest: str) -> datetime | None:
+        """Return when it was, or None where that was not noted here."""
+        try:
+            return datetime.fromtimestamp((self._root / digest).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+
+    def forget(self, digest: str) -> None:
+        """Drop the note."""
+        (self._root / digest).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ IMAGE_GLIBC = 36
 RETRIES = 3
 """How often pip asks an index that does not answer, before it says so."""
 
+_FOR_WISHES = "for-wishes"
+"""A file beside wheels that may go; those of registered environments stay."""
 _OLDEST_GLIBC = 5  # manylinux1
 _LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}  # PEP 513, 571, 599
 
@@ -103,7 +106,20 @@ class Wheelhouse:
             if not (target / "wheels.json").exists():
                 self._download(environment, pins, target, report, glibc_minor)
             report(1.0, f"{len(pins)} packages of {environment.name} are on this host")
-            return _checked(target, pins)
+            found = _checked(target, pins)
+            (target / "wheels.json").touch()  # the time of its last use
+            if environment.wishes:
+                (target / _FOR_WISHES).touch()
+            return found
+
+    def forget_unused(self, unused_s: float) -> None:
+        """Remove wheels of users' requirements that no build has asked for in so long. Blocks."""
+        for mark in self._root.glob(f"*/{_FOR_WISHES}"):
+            folder = mark.parent
+            with exclusive(self._root / f".{folder.name}.lock"):
+                record = folder / "wheels.json"
+                if not record.exists() or record.stat().st_mtime < time.time() - unused_s:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _download(
         self,
