@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from trainbox.engine.builds import Builds
+from trainbox.engine.builds import Builds, Wish, wishes_of
 from trainbox_sdk.environments import BuiltEnvironment, Environment
 from trainbox_sdk.errors import BackendRejected, BackendUnavailable
+from trainbox_sdk.tasks import PlanFile, StepPlan
 
 ENVIRONMENT = Environment("plain", "3.11", Path("requirements.lock"))
 
@@ -141,3 +143,88 @@ async def test_closing_leaves_builds_under_way(builds) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not builds._running
+
+
+# --- with a user's requirements
+
+
+class Wanting(Builder):
+    """Notes what it was asked to build, and what the wishes said at that time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go.set()
+        self.wishes: list[list[tuple[str, str]]] = []
+
+    async def build_environment(self, environment, report) -> BuiltEnvironment:
+        await asyncio.sleep(0)
+        self.wishes.append([(path.name, path.read_text()) for path in environment.wishes])
+        self.paths = environment.wishes
+        return await super().build_environment(environment, report)
+
+
+def wish(folder: Path, text: str, name: str = "requirements.txt") -> Wish:
+    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    path = folder / digest.partition(":")[2]
+    path.write_text(text)
+    return Wish(name, digest, path)
+
+
+async def test_equal_requirements_are_built_once_whatever_they_are_called(builds, tmp_path) -> None:
+    builder = Wanting()
+    one = wish(tmp_path, "numpy\n")
+    await asyncio.gather(*(builds.ensure(builder, "plain", silent, [one]) for _ in range(3)))
+    await builds.ensure(builder, "plain", silent, [wish(tmp_path, "numpy\n", "other.txt")])
+    assert builder.wishes == [[("requirements.txt", "numpy\n")]]
+    assert not any(path.exists() for path in builder.paths)
+
+
+async def test_other_requirements_and_none_are_builds_of_their_own(builds, tmp_path) -> None:
+    builder = Wanting()
+    both = [wish(tmp_path, "numpy\n"), wish(tmp_path, "scipy\n")]
+    for wishes in ([], both[:1], both, both[::-1]):
+        await builds.ensure(builder, "plain", silent, wishes)
+    assert [len(wishes) for wishes in builder.wishes] == [0, 1, 2, 2]
+
+
+async def test_a_build_goes_on_without_the_file_of_the_job_that_began_it(builds, tmp_path) -> None:
+    builder = Wanting()
+    builder.go.clear()
+    one = wish(tmp_path, "numpy\n")
+    task = asyncio.create_task(builds.ensure(builder, "plain", silent, [one]))
+    while not builder.builds:
+        await asyncio.sleep(0.001)
+    one.path.unlink()
+    builder.go.set()
+    await task
+    assert builder.wishes == [[("requirements.txt", "numpy\n")]]
+
+
+async def test_what_was_removed_is_forgotten_with_its_wishes(builds, tmp_path) -> None:
+    builder = Wanting()
+    one = wish(tmp_path, "numpy\n")
+    for _ in range(2):
+        await builds.ensure(builder, "plain", silent, [one])
+        builds.forget("fake", "plain")
+    assert builder.builds == 2
+
+
+async def test_a_backend_hears_again_of_requirements_after_a_while(
+    builds, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("trainbox.engine.builds.WISHES_KEPT_S", 0.0)
+    builder = Wanting()
+    for wishes in ([wish(tmp_path, "numpy\n")], []):
+        for _ in range(2):
+            await builds.ensure(builder, "plain", silent, wishes)
+    assert [len(wishes) for wishes in builder.wishes] == [1, 1, 0]
+
+
+def test_the_wishes_of_a_plan_are_its_files_by_name(tmp_path) -> None:
+    from trainbox.blobs import BlobStore
+
+    digest = f"sha256:{'a' * 64}"
+    files = (PlanFile("run.py", "ast_1", f"sha256:{'b' * 64}"), PlanFile("r.txt", "ast_2", digest))
+    plan = StepPlan("train", "m:f", (), "plain", files=files, requirements=("r.txt",))
+    blobs = BlobStore(tmp_path)
+    assert wishes_of(plan, blobs) == (Wish("r.txt", digest, blobs.path(digest)),)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from trainbox.blobs import BlobStore
 from trainbox.clock import now
 from trainbox.engine import finish, guest_events, verdict
-from trainbox.engine.builds import BuildReport, Builds
+from trainbox.engine.builds import BuildReport, Builds, wishes_of
 from trainbox.engine.evidence import told_with_the_end
 from trainbox.engine.health import Pulse
 from trainbox.engine.outputs import collect
@@ -170,9 +170,11 @@ class Driver:
         return await self._start_in(await self._environment())
 
     async def _environment(self) -> str:
-        name = self.step.plan.environment
-        report = BuildReport(name, self._tell)
-        return (await self._shop.builds.ensure(self._backend, name, report)).reference
+        plan = self.step.plan
+        report = BuildReport(plan.environment, self._tell)
+        wishes = wishes_of(plan, self._shop.blobs)
+        builds = self._shop.builds
+        return (await builds.ensure(self._backend, plan.environment, report, wishes)).reference
 
     async def _start_in(self, environment: str) -> str:
         code = await self._shop.stage.stage(self.step.plan.packages)
@@ -228,7 +230,10 @@ class Driver:
             peak_memory_bytes=ended.seen.peak_memory_bytes,
             cpu_s=ended.seen.cpu_s,
             peak_cpus=ended.seen.peak_cpus,
-            confinement=ended.seen.confinement,
+            confinement={
+                **ended.seen.confinement,
+                "disk": self._shop.files.writable.sentence(spec),
+            },
         )
         await self._move(decided.state or State.COLLECTING, outcome)
 

@@ -125,6 +125,27 @@ REASONS: Mapping[str, Reason] = {
     "no_base": Reason(
         "environment", "There is no base image to build its environment on.", (_A.LOOK_AT_HEALTH,)
     ),
+    "python_missing": Reason(
+        "environment", "No Python of the wanted version is on the host.", (_A.LOOK_AT_HEALTH,)
+    ),
+    "package_index_unreachable": Reason(
+        "environment", "The package index does not answer.", (_A.LOOK_AT_HEALTH, _A.RETRY)
+    ),
+    "package_index_untrusted": Reason(
+        "environment", "The certificate of the package index is not trusted.", (_A.LOOK_AT_HEALTH,)
+    ),
+    "wheel_missing": Reason(
+        "environment", "The package index lacks a locked version.", (_A.LOOK_AT_HEALTH,)
+    ),
+    "wheel_hash_mismatch": Reason(
+        "environment", "A package is not the one that was locked.", (_A.LOOK_AT_HEALTH, _A.RETRY)
+    ),
+    "requirements_refused": Reason(
+        "request", "Its requirements hold what cannot be taken.", (_A.MEND_REQUEST,)
+    ),
+    "requirements_unresolvable": Reason(
+        "request", "No set of wheels meets its requirements.", (_A.MEND_REQUEST,)
+    ),
     "untrusted_refused": Reason(
         "environment", "Its backend does not confine untrusted code.", (_A.MEND_REQUEST,)
     ),
