@@ -15,8 +15,8 @@ from trainbox.disks.images import MIB, DiskSize, format_image
 TRIAL = DiskSize(8 * MIB, 256)
 LEFT_PART = 100
 LEFT_BYTES = 4 * MIB
-"""A file system with less than this part or these bytes free is full: ext4 keeps blocks back for its
-own tables, and takes or refuses up to two megabytes of one write at once."""
+"""A file system with less than this part or these bytes free is full: ext4 keeps blocks back for
+its own tables, and takes or refuses up to two megabytes of one write at once."""
 
 
 def fullness(place: Path) -> str:

@@ -96,13 +96,16 @@ class WritablePlaces:
         fresh = disks.has(key) or not self.scratch(key).exists()
         return may_be_sized and not disks.trouble and fresh
 
-    def sentence(self, spec: SandboxSpec, *, sees_mounts: bool = True) -> str:
+    def sentence(self, spec: SandboxSpec) -> str:
         """Say what limits a sandbox's disk, for its record; if it is only watched, why."""
         if self._disks is None:
             return "watched"
         if spec.disk_is_sized:
             return str(replace(self._disks.size, bytes=spec.limits.output_bytes))
-        return f"watched; {self._disks.sentence(sees_mounts=sees_mounts)}"
+        why = (
+            self._disks.trouble or "its backend does not see what the daemon mounts, or it began so"
+        )
+        return f"watched: {why}"
 
     def discard(self, key: str, folder: Path, *, keep_scratch: bool) -> None:
         """Delete what a dead sandbox wrote; with ``keep_scratch`` all but what a retry resumes."""
