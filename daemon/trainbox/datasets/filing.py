@@ -36,13 +36,16 @@ class DatasetFiler:
         self._ingest = ingest
         self._blobs = blobs
 
-    async def file(self, owner: str, spec: NewDataset, body: AsyncIterator[bytes]) -> FiledDataset:
+    async def file(
+        self, owner: str, spec: NewDataset, body: AsyncIterator[bytes], *, actor: str = ""
+    ) -> FiledDataset:
         """Store a dataset from a stream; nothing remains of one that fails.
 
         Args:
             owner: whose it will be.
             spec: what is said of it.
             body: the bytes; what they raise passes through.
+            actor: who the audit log names; empty for the owner.
 
         Raises:
             ValidationFailed: the name, the format, or the data.
@@ -55,7 +58,7 @@ class DatasetFiler:
             body, format=check(spec), types=spec.types, filename=spec.filename
         )
         # From here to the row also for a caller that went away: the bytes are published.
-        return await whole(self._store_row(owner, spec, data, None))
+        return await whole(self._store_row(owner, spec, data, actor=actor))
 
     async def file_upload(
         self, owner: str, spec: NewDataset, path: Path, upload_id: str
@@ -68,10 +71,16 @@ class DatasetFiler:
         data = await self._ingest.ingest_file(
             path, format=check(spec), types=spec.types, filename=spec.filename
         )
-        return await whole(self._store_row(owner, spec, data, upload_id))
+        return await whole(self._store_row(owner, spec, data, upload_id=upload_id))
 
     async def _store_row(
-        self, owner: str, spec: NewDataset, data: IngestedData, upload_id: str | None
+        self,
+        owner: str,
+        spec: NewDataset,
+        data: IngestedData,
+        *,
+        upload_id: str | None = None,
+        actor: str = "",
     ) -> FiledDataset:
         filing = Filing(
             view=_view(owner, spec, data),
@@ -79,6 +88,7 @@ class DatasetFiler:
             key=spec.idempotency_key,
             request_digest=_request_digest(spec, data.source_digest),
             upload_id=upload_id,
+            actor=actor,
         )
         try:
             dataset_id, replayed = await self._store.datasets.file(filing, audit=owner)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from trainbox.engine.access import Access
+from trainbox.engine.complaints import refuse
 from trainbox.store import Store
 from trainbox_sdk.assets import AssetView
 from trainbox_sdk.engine import Principal
-from trainbox_sdk.errors import FieldError, ValidationFailed
+from trainbox_sdk.errors import FieldError
 from trainbox_sdk.tasks import Plan, StepPlan
 
 ASSETS = "assets"
@@ -33,9 +34,7 @@ async def with_digests(
         for asset_id, view in (await store.assets.find(wanted)).items()
         if access.may(who, "read", view.owner)
     }
-    problems = list(_missing(wanted, found, params))
-    if problems:
-        raise ValidationFailed(f"{ASSETS}: {problems[0].msg}", errors=problems)
+    refuse(list(_missing(wanted, found, params)))
     return replace(plan, steps=tuple(_with_digests(step, found) for step in plan.steps))
 
 

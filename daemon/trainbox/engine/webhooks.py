@@ -70,7 +70,7 @@ class Webhooks:
                 hint="leave 'everyone' out to hear of your own",
             )
         secret = new_secret()
-        view = await self._store.insert(new, owner=who.id, secret=secret, most=MOST)
+        view = await self._store.insert(new, owner=who.id, secret=secret, most=MOST, who=who.actor)
         return IssuedWebhook(view, secret)
 
     async def get(self, who: Principal, webhook_id: str, *, act: bool = False) -> WebhookView:

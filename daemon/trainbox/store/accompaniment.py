@@ -76,7 +76,8 @@ def hold(tx: Transaction, job_id: str, file: PlanFile) -> None:
 def no_asset(asset: str, loc: tuple[str | int, ...]) -> ValidationFailed:
     """Return the refusal of a job that names an asset which is not there."""
     problem = FieldError(loc, f"no asset {asset[:80]!r}", "list yours with GET /v1/assets")
-    return ValidationFailed(f"{'.'.join(map(str, loc))}: {problem.msg}", errors=[problem])
+    message = f"{'.'.join(map(str, loc))}: {problem.msg}"
+    return ValidationFailed(message, hint=problem.hint, errors=[problem])
 
 
 def require_alone(tx: Transaction, job: Mapping[str, Any]) -> None:

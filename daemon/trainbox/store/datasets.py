@@ -52,6 +52,7 @@ class Filing:
         key: the uploader's idempotency key.
         request_digest: sha256 of what was asked; the same key with another one clashes.
         upload_id: the resumable upload that ends with this row.
+        actor: who the audit log names; empty for the owner.
     """
 
     view: DatasetView
@@ -59,6 +60,7 @@ class Filing:
     key: str | None = None
     request_digest: str = ""
     upload_id: str | None = None
+    actor: str = ""
 
 
 class DatasetStore:
@@ -210,7 +212,7 @@ def _insert(tx: Transaction, new: Filing, audit: str) -> DatasetView:
     tx.insert(DatasetRow, _values(view))
     if new.profile is not None:
         tx.insert(DatasetProfileRow, {"dataset_id": view.id, "profile": new.profile})
-    tx.audit(view.owner, "dataset.create", view.id, audit)
+    tx.audit(new.actor or view.owner, "dataset.create", view.id, audit)
     told = {name: getattr(view, name) for name in ("id", "name", "version", "digest", "rows")}
     outbox.tell(tx, "dataset.created", view.owner, told)
     return view

@@ -61,8 +61,10 @@ class WebhookStore:
         self._writer = writer
         self._reader = reader
 
-    async def insert(self, new: NewWebhook, *, owner: str, secret: str, most: int) -> WebhookView:
-        """Store a webhook.
+    async def insert(
+        self, new: NewWebhook, *, owner: str, secret: str, most: int, who: str = ""
+    ) -> WebhookView:
+        """Store a webhook; ``who`` acts, the owner if nothing is said.
 
         Raises:
             Conflict: the owner has ``most`` already.
@@ -79,7 +81,7 @@ class WebhookStore:
                     hint="delete one, or let one receiver take several events",
                 )
             tx.insert(WebhookRow, webhook_rows.new_values(new, webhook_id, owner, secret, tx.now))
-            tx.audit(owner, "webhook.create", webhook_id, new.url)
+            tx.audit(who or owner, "webhook.create", webhook_id, new.url)
 
         await self._writer.write(insert)
         return await self._existing(webhook_id)

@@ -1,7 +1,8 @@
 """A plugin for a real daemon whose jobs do what their parameters say, in milliseconds.
 
 The daemon is the real one in its own process; only the sandbox is a script: the task ``scripted``
-takes ``fake``, the fields of a :class:`~trainbox_sdk.testing.fake_host.FakeScript`, and any others.
+takes ``fake``, the fields of a :class:`~trainbox_sdk.testing.fake_host.FakeScript`, ``files``,
+assets by the name its sandbox is to see, and any others.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from trainbox_sdk.artifacts import DatasetView
 from trainbox_sdk.environments import Environment
 from trainbox_sdk.hooks import hookimpl
 from trainbox_sdk.jobs import Resources
-from trainbox_sdk.tasks import Output, Plan, StepPlan, TaskType
+from trainbox_sdk.tasks import Output, Plan, PlanFile, StepPlan, TaskType
 from trainbox_sdk.testing.fake_backend import FakeBackend
 
 NAME = "scripted"
@@ -39,6 +40,7 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     fake: Mapping[str, object] = {}
+    files: Mapping[str, str] = {}
     seed: int = 0
 
 
@@ -54,6 +56,7 @@ class Scripted(TaskType):
     def plan(self, params: BaseModel, dataset: DatasetView | None) -> Plan:
         """Return one step, which may leave ``model.onnx`` and ``notes.txt``."""
         del dataset
+        given = Params.model_validate(params.model_dump())
         step = StepPlan(
             "train",
             "trainbox_guest.run:main",
@@ -64,6 +67,7 @@ class Scripted(TaskType):
                 Output("model.onnx", kind="model", required=False),
                 Output("notes.txt", required=False),
             ),
+            files=tuple(PlanFile(name, asset) for name, asset in given.files.items()),
         )
         return Plan((step,))
 

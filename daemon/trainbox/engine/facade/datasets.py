@@ -31,13 +31,13 @@ class DatasetDesk(Desk):
     ) -> FiledDataset:
         """Store a dataset from a stream."""
         self._r.access.require(who, "submit")
-        return await self._r.filer.file(who.id, spec, body)
+        return await self._r.filer.file(who.id, spec, body, actor=who.actor)
 
     async def import_dataset(self, who: Principal, spec: NewDataset, path: str) -> FiledDataset:
         """Store a dataset from a file of this machine."""
         self._r.access.require(who, "submit")
         async with self._r.imports.open(path) as body:
-            return await self._r.filer.file(who.id, spec, body)
+            return await self._r.filer.file(who.id, spec, body, actor=who.actor)
 
     async def dataset(self, who: Principal, dataset: str) -> DatasetView:
         """Return one dataset."""

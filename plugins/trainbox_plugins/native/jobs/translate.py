@@ -74,6 +74,9 @@ def attempt(view: AttemptView) -> wire.AttemptOut:
         "started_at": view.started_at,
         "finished_at": view.finished_at,
         "peak_memory_bytes": view.peak_memory_bytes,
+        "cpu_s": view.cpu_s,
+        "peak_cpus": view.peak_cpus,
+        "confinement": view.confinement,
     }
 
 

@@ -123,6 +123,9 @@ class AttemptOut(TypedDict):
     started_at: datetime | None
     finished_at: datetime | None
     peak_memory_bytes: int | None
+    cpu_s: float | None
+    peak_cpus: float | None
+    confinement: Mapping[str, str]
 
 
 class StepOut(TypedDict):
