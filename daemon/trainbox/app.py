@@ -33,6 +33,7 @@ from trainbox.engine.facade import EngineFacade, Rooms
 from trainbox.engine.health import FreeSpaceFloor, Pulse, Space
 from trainbox.engine.heartbeat import Heartbeat
 from trainbox.engine.intake import Intake
+from trainbox.engine.log_archive import LogArchive
 from trainbox.engine.predict import Predictor
 from trainbox.engine.predict_tables import TableWorkers
 from trainbox.engine.promotions import Promotions
@@ -84,6 +85,7 @@ class House:
     receivers: Receivers
     deliverer: Deliverer
     disposal: Disposal
+    archive: LogArchive
     metrics: Metrics
     heartbeat: Heartbeat
 
@@ -243,6 +245,7 @@ async def _furnish(
         receivers,
         deliverer,
         disposal,
+        LogArchive(files, store, supervisor),
         metrics,
         heartbeat,
     )
@@ -388,6 +391,7 @@ async def _loops(house: House, stop: asyncio.Event) -> AsyncIterator[None]:
         asyncio.create_task(house.reconciler.run(house.settings.reconcile_s), name="reconcile"),
         asyncio.create_task(house.deliverer.run(), name="webhooks"),
         asyncio.create_task(house.disposal.run(), name="disposal"),
+        asyncio.create_task(house.archive.run(), name="log archive"),
         asyncio.create_task(_until_broken(house.store), name="store guard"),
         asyncio.create_task(house.heartbeat.run(), name="heartbeat"),
         asyncio.create_task(

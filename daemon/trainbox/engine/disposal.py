@@ -79,9 +79,11 @@ class Disposal:
         return freed
 
     def _free_files(self, deleted: Deleted) -> int:
-        logs = [path for attempt in deleted.attempts for path in self._files.logs(attempt)]
-        freed = sum(room(path) for path in logs) + self._files.writable.bytes_of(deleted.steps)
-        for path in logs:
-            path.unlink(missing_ok=True)
+        freed = self._files.writable.bytes_of(deleted.steps)
+        for attempt in deleted.attempts:
+            while logs := self._files.logs(attempt):  # again: one may just be being compressed
+                freed += sum(room(path) for path in logs)
+                for path in logs:
+                    path.unlink(missing_ok=True)
         self._files.writable.discard_all_of(set(deleted.steps))
         return freed

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 from typing import Any
 
+from trainbox.engine.log_files import DamagedLog, LogFile
 from trainbox.engine.reasons import SENTENCES, reason_for
 from trainbox.store.records import Outcome
 from trainbox_sdk.job_reports import Evidence
 from trainbox_sdk.jobs import AttemptView, JobView, State, StepView
+from trainbox_sdk.log_parsing import shown
 
 LINES = 20
 LONGEST_LINE = 500
 TAIL_BYTES = 64 * 1024
 UPSTREAM = "upstream"
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
-"""Terminal colours and control characters: they would be obeyed where the text is shown."""
 
 
 def last_lines(path: Path, count: int = LINES) -> tuple[str, ...]:
     """Return the last lines of a log, each cut to a readable length; none where there is no log."""
+    log = LogFile(path)
+    found = log.identity()
+    begin = max(0, found.bytes - TAIL_BYTES) if found else 0
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            raw = file.read(TAIL_BYTES)
-    except FileNotFoundError:
+        raw = log.read(begin)
+    except DamagedLog:
         return ()
-    lines = raw.decode("utf-8", "replace").splitlines()
-    if size > TAIL_BYTES:
+    lines = shown(raw).split("\n")
+    if begin:
         lines = lines[1:]  # its beginning is not in what was read
-    told = [CONTROL.sub("", line)[:LONGEST_LINE] for line in lines if line.strip()]
+    told = [line[:LONGEST_LINE] for line in lines if line.strip()]
     return tuple(told[-count:])
 
 

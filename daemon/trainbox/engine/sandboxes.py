@@ -90,7 +90,7 @@ class SandboxFiles:
         disks/<step>/                a file system of limited size
             <attempt>-<role>/        events.jsonl output/
             scratch/                 survives attempts
-        logs/<attempt>.log           survives the sandbox
+        logs/<attempt>.log           survives the sandbox; see log_files
 
     Where a sandbox can have no disk, ``events.jsonl`` and ``output/`` lie beside its spec, and its
     scratch is ``scratch/<step>/``.
@@ -116,8 +116,12 @@ class SandboxFiles:
         return self._logs / f"{attempt_id}{suffix}.log"
 
     def logs(self, attempt_id: str) -> list[Path]:
-        """Return the logs that an attempt and its checks left."""
-        return [self.log(attempt_id), *self._logs.glob(f"{attempt_id}-*.log")]
+        """Return every file of the logs that an attempt and its checks left."""
+        return [*self._logs.glob(f"{attempt_id}.log*"), *self._logs.glob(f"{attempt_id}-*.log*")]
+
+    def plain_logs(self) -> list[tuple[str, Path]]:
+        """Return the logs that are not compressed, each with its attempt."""
+        return [(first_word(path.stem), path) for path in self._logs.glob("*.log")]
 
     def folder(self, ref: SandboxRef) -> Path:
         """Return the sandbox's own directory."""
@@ -167,6 +171,7 @@ class SandboxFiles:
             inputs = folder / "inputs"
             inputs.mkdir(exist_ok=True)
             for name, source in request.inputs.items():
+                (inputs / name).parent.mkdir(parents=True, exist_ok=True)
                 _link(source, inputs / name)
         return Paths(
             spec=folder / "spec.json",

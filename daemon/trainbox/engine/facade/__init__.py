@@ -5,6 +5,7 @@ from trainbox.engine.facade.daemon import DaemonDesk
 from trainbox.engine.facade.datasets import DatasetDesk
 from trainbox.engine.facade.documents import DocumentDesk
 from trainbox.engine.facade.jobs import JobDesk
+from trainbox.engine.facade.logs import LogDesk
 from trainbox.engine.facade.models import ModelDesk
 from trainbox.engine.facade.predict import PredictDesk
 from trainbox.engine.facade.rooms import Rooms
@@ -19,6 +20,7 @@ class EngineFacade(
     AssetDesk,
     DocumentDesk,
     JobDesk,
+    LogDesk,
     ModelDesk,
     PredictDesk,
     WebhookDesk,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from itertools import takewhile
-from pathlib import Path
 
 from trainbox.engine import comparison
 from trainbox.engine.complaints import change_errors, refuse
@@ -27,9 +24,6 @@ from trainbox_sdk.engine import (
 from trainbox_sdk.errors import NotFound
 from trainbox_sdk.job_reports import Comparison, Explanation, Freed, Reproduction
 from trainbox_sdk.jobs import JobEvent, JobSpec, JobView
-
-LOG_CHUNK = 64 * 1024
-LOG_POLL_S = 0.25
 
 
 class JobDesk(Desk):
@@ -120,22 +114,6 @@ class JobDesk(Desk):
         async for event in self._r.feed.follow(after, job_id, ended):
             yield event
 
-    async def logs(
-        self, who: Principal, job_id: str, *, offset: int = 0, follow: bool = False
-    ) -> AsyncIterator[bytes]:
-        """Iterate what a job printed, attempt after attempt, as one run of bytes."""
-        position = offset
-        job = await self._r.access.job(who, job_id)
-        while True:
-            ended = not follow or job.state.terminal
-            while chunk := await asyncio.to_thread(_read, self._log_paths(job), position):
-                position += len(chunk)
-                yield chunk
-            if ended:
-                return
-            await asyncio.sleep(LOG_POLL_S)
-            job = await self._r.access.job(who, job_id)
-
     async def artifacts(self, who: Principal, job_id: str) -> Sequence[ArtifactView]:
         """List what a job left behind."""
         await self._r.access.job(who, job_id)
@@ -154,28 +132,3 @@ class JobDesk(Desk):
             return False
         job = await self._r.store.jobs.get(job_id)
         return job is None or job.state.terminal
-
-    def _log_paths(self, job: JobView) -> list[Path]:
-        """Return the logs in order, up to the first that may still grow.
-
-        What comes behind a growing one has no fixed place yet: steps may run side by side.
-        """
-        attempts = [attempt for step in job.steps for attempt in step.attempts]
-        attempts.sort(key=lambda attempt: attempt.id)  # ids start with their time
-        ended = list(takewhile(lambda attempt: attempt.state.terminal, attempts))
-        return [self._r.files.log(attempt.id) for attempt in attempts[: len(ended) + 1]]
-
-
-def _read(paths: Sequence[Path], position: int) -> bytes:
-    """Return the next bytes at a position in the files' concatenation."""
-    for path in paths:
-        try:
-            size = path.stat().st_size
-        except FileNotFoundError:
-            continue
-        if position < size:
-            with path.open("rb") as file:
-                file.seek(position)
-                return file.read(LOG_CHUNK)
-        position -= size
-    return b""
