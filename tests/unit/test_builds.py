@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from trainbox.blobs import BlobStore
 from trainbox.engine.builds import Builds, Wish, wishes_of
 from trainbox_sdk.environments import BuiltEnvironment, Environment
 from trainbox_sdk.errors import BackendRejected, BackendUnavailable
@@ -220,11 +221,13 @@ async def test_a_backend_hears_again_of_requirements_after_a_while(
     assert [len(wishes) for wishes in builder.wishes] == [1, 1, 0]
 
 
-def test_the_wishes_of_a_plan_are_its_files_by_name(tmp_path) -> None:
-    from trainbox.blobs import BlobStore
+async def test_the_wishes_of_a_plan_are_its_files_by_name(tmp_path) -> None:
+    blobs = BlobStore(tmp_path)
 
-    digest = f"sha256:{'a' * 64}"
+    async def said():
+        yield b"numpy\n"
+
+    digest = (await blobs.put_stream(said(), 100)).digest
     files = (PlanFile("run.py", "ast_1", f"sha256:{'b' * 64}"), PlanFile("r.txt", "ast_2", digest))
     plan = StepPlan("train", "m:f", (), "plain", files=files, requirements=("r.txt",))
-    blobs = BlobStore(tmp_path)
     assert wishes_of(plan, blobs) == (Wish("r.txt", digest, blobs.path(digest)),)

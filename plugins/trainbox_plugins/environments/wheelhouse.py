@@ -84,12 +84,12 @@ class Wheelhouse:
 
     Args:
         root: may be shared by any number of daemons of one user.
-        offline: a directory of wheels to take instead of asking an index.
+        offline: a directory of wheels to take instead of asking an index; kept as an attribute.
     """
 
     def __init__(self, root: Path, offline: Path | None = None) -> None:
         self._root = root
-        self._offline = offline
+        self.offline = offline
 
     def fetch(
         self, environment: Environment, report: BuildProgress, *, glibc_minor: int = IMAGE_GLIBC
@@ -141,7 +141,7 @@ class Wheelhouse:
             shutil.rmtree(part, ignore_errors=True)
 
     def _arguments(self, environment: Environment, part: Path, glibc_minor: int) -> list[str]:
-        source = ["--no-index", "--find-links", str(self._offline)] if self._offline else []
+        source = ["--no-index", "--find-links", str(self.offline)] if self.offline else []
         tags = [f"--platform={tag}" for tag in platform_tags(glibc_minor)]
         return [
             "download",

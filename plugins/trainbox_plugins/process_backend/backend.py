@@ -71,6 +71,14 @@ class ProcessBackend:
         """List the venvs."""
         return await asyncio.to_thread(self._venvs.built)
 
+    async def verify_environment(self, environment: Environment) -> BuiltEnvironment:
+        """Try the imports of a venv once more, and hold it to the lock."""
+        return await asyncio.to_thread(self._venvs.verify, environment)
+
+    async def prune_environments(self, *, keep: int, unused_s: float) -> Sequence[BuiltEnvironment]:
+        """Remove venvs of users' requirements that nobody asks for."""
+        return await asyncio.to_thread(lambda: self._venvs.prune(keep=keep, unused_s=unused_s))
+
     async def prepare(self, spec: SandboxSpec) -> None:
         """Write down what the shim will run and give the step its files."""
         venv = self._accept(spec)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainbox_plugins.environments.prefixes import candidates
 from trainbox_sdk.errors import BackendRejected
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def ask(executable: str) -> Interpreter | None:
 
 
 def find(version: str, configured: Mapping[str, str]) -> Interpreter:
-    """Return a Python ``version``: the configured one, the daemon's own, or one on PATH.
+    """Return a Python ``version``: the configured one, the daemon's own, a prefix, one on PATH.
 
     Raises:
         BackendRejected: there is none.
@@ -71,8 +72,9 @@ def find(version: str, configured: Mapping[str, str]) -> Interpreter:
     raise BackendRejected(
         f"no Python {version} on this host (tried {', '.join(tried) or 'nothing'})",
         code="python_missing",
-        hint=f'install it, or set pythons = {{ "{version}" = "/path/to/python" }} for the process '
-        "backend in plugins.toml",
+        hint=f"install it (`uv python install {version}`, behind a firewall with "
+        f'UV_PYTHON_INSTALL_MIRROR), or set pythons = {{ "{version}" = "/path/to/python" }} '
+        "for the process backend in plugins.toml",
     )
 
 
@@ -82,6 +84,8 @@ def _candidates(version: str, configured: Mapping[str, str]) -> Iterator[str]:
         return
     # A venv's own interpreter would chain venvs; its base is the same Python.
     yield getattr(sys, "_base_executable", None) or sys.executable
+    for prefix in candidates(version, {}):  # the same that images are made with
+        yield str(prefix / "bin" / f"python{version}")
     for name in (f"python{version}", "python3"):
         found = shutil.which(name)
         if found:

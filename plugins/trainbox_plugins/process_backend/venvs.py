@@ -8,17 +8,21 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainbox_plugins.environments.cache import exclusive, tree_bytes
+from trainbox_plugins.environments.cache import Uses, exclusive, tree_bytes
+from trainbox_plugins.environments.contents import bill_of, packages_in, strangers_in
+from trainbox_plugins.environments.lock import read_lock
 from trainbox_plugins.environments.pip import run_pip
+from trainbox_plugins.environments.resolve import Resolver
+from trainbox_plugins.environments.surplus import KEEP, UNUSED_S, surplus
 from trainbox_plugins.environments.wheelhouse import host_glibc_minor
 from trainbox_plugins.process_backend import interpreters
 from trainbox_sdk.environments import BuiltEnvironment
-from trainbox_sdk.errors import BackendRejected
+from trainbox_sdk.errors import BackendRejected, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +41,8 @@ class VenvRecord:
     Attributes:
         roots: the directories of the base interpreter, to be readable in a sandbox.
         warm_import_s: how long the acceptance check's imports took.
+        for_wishes: whether it was made for a user's requirements.
+        bill: what is installed; see :mod:`trainbox_plugins.environments.contents`.
     """
 
     name: str
@@ -47,13 +53,16 @@ class VenvRecord:
     bytes: int
     created_at: str
     warm_import_s: float
+    for_wishes: bool = False
+    bill: str = ""
 
 
 class Venvs:
     """A directory of venvs, one per environment digest.
 
     Args:
-        root: shared by daemons of one user; a build holds a lock file.
+        root: shared by daemons of one user; a build holds a lock file. Beside it lie the locks of
+            users' requirements, and when each venv was last asked for.
         wheelhouse: where the wheels come from.
         pythons: ``X.Y`` to an interpreter, where the host's own choice is not wanted.
     """
@@ -62,6 +71,8 @@ class Venvs:
         self._root = root
         self._wheelhouse = wheelhouse
         self._pythons = pythons
+        self._resolver = Resolver(root.parent / "locks", wheelhouse.offline)
+        self._uses = Uses(root.parent / "used")
 
     def build(self, environment: Environment, report: BuildProgress) -> BuiltEnvironment:
         """Return the venv of an environment, made where it is missing. Blocks.
@@ -69,27 +80,81 @@ class Venvs:
         Raises:
             BackendRejected: no interpreter, no wheels, or the packages do not import here.
         """
-        name = f"{environment.name}-{environment.digest[:12]}"
-        target = self._root / name
+        digest = environment.digest
+        target = self._place(environment.name, digest)
         self._root.mkdir(parents=True, exist_ok=True)
-        with exclusive(self._root / f".{name}.lock"):
+        with exclusive(self._root / f".{target.name}.lock"):
             record = read_record(target)
             if record is None:
-                record = self._make(environment, target, report)
+                record = self._make(environment, digest, target, report)
+            self._uses.note(digest)
+        if environment.wishes:
+            self.prune(keep=KEEP, unused_s=UNUSED_S)
         report(1.0, f"{environment.name} is ready")
-        return _built(target, record)
+        return self._built(target, record)
 
     def built(self) -> Sequence[BuiltEnvironment]:
         """List the complete ones."""
         found = [(path, read_record(path)) for path in sorted(self._root.glob("[!.]*"))]
-        return [_built(path, record) for path, record in found if record is not None]
+        return [self._built(path, record) for path, record in found if record is not None]
 
-    def _make(self, environment: Environment, target: Path, report: BuildProgress) -> VenvRecord:
+    def verify(self, environment: Environment) -> BuiltEnvironment:
+        """Import once more, and hold what was installed to the lock. Blocks.
+
+        Raises:
+            NotFound: it is not built here.
+            BackendRejected: ``environment_broken``.
+        """
+        target = self._place(environment.name, environment.digest)
+        record = read_record(target)
+        if record is None:
+            raise NotFound(f"no venv of {environment.name} is built from this lock")
+        if record.bill:  # earlier releases wrote none
+            strange = strangers_in(record.bill, read_lock(environment.requirements))
+            if strange:
+                raise BackendRejected(
+                    f"the venv of {environment.name} does not hold what its lock says: "
+                    f"{', '.join(strange[:5])}",
+                    code="environment_broken",
+                )
+        _try_imports(target, environment.warm_imports)
+        return self._built(target, record)
+
+    def prune(self, *, keep: int, unused_s: float) -> Sequence[BuiltEnvironment]:
+        """Remove venvs of users' requirements that nobody asks for. Blocks.
+
+        None goes that was asked for within :data:`~trainbox_plugins.environments.surplus.UNUSED_S`:
+        a step could run in it.
+        """
+        unused_s = max(unused_s, UNUSED_S)
+        chosen = surplus(self.built(), keep=keep, unused_s=unused_s, now=datetime.now(UTC))
+        for one in chosen:
+            path = Path(one.reference)
+            with exclusive(self._root / f".{path.name}.lock"):
+                (path / RECORD).unlink(missing_ok=True)  # first: what is left is incomplete
+                shutil.rmtree(path, ignore_errors=True)
+            self._uses.forget(one.digest)
+        self._wheelhouse.forget_unused(unused_s)
+        return chosen
+
+    def _place(self, name: str, digest: str) -> Path:
+        return self._root / f"{name}-{digest[:12]}"
+
+    def _make(
+        self, environment: Environment, digest: str, target: Path, report: BuildProgress
+    ) -> VenvRecord:
         interpreter = interpreters.find(environment.python, self._pythons)
+        glibc_minor = host_glibc_minor()
+        lock = self._resolver.lock(
+            environment,
+            lambda fraction, sentence: report(0.1 * fraction, sentence),
+            glibc_minor=glibc_minor,
+        )
+        environment = replace(environment, requirements=lock)
         wheels = self._wheelhouse.fetch(
             environment,
-            lambda fraction, sentence: report(0.6 * fraction, sentence),
-            glibc_minor=host_glibc_minor(),
+            lambda fraction, sentence: report(0.1 + 0.5 * fraction, sentence),
+            glibc_minor=glibc_minor,
         )
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=self._root))
         try:
@@ -99,7 +164,18 @@ class Venvs:
             _compile(part, target)
             report(0.95, "trying the imports")
             seconds = _try_imports(part, environment.warm_imports)
-            record = _record(environment, interpreter, wheels, part, seconds)
+            record = VenvRecord(
+                name=environment.name,
+                digest=digest,
+                python=interpreter.executable,
+                roots=list(interpreter.roots),
+                wheels=wheels.digest,
+                bytes=tree_bytes(part),
+                created_at=datetime.now(UTC).isoformat(),
+                warm_import_s=seconds,
+                for_wishes=bool(environment.wishes),
+                bill=bill_of(wheels.files),
+            )
             (part / RECORD).write_text(json.dumps(asdict(record)), encoding="utf-8")
             part.chmod(0o755)
             shutil.rmtree(target, ignore_errors=True)  # half of one, from before a crash
@@ -107,6 +183,20 @@ class Venvs:
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return record
+
+    def _built(self, path: Path, record: VenvRecord) -> BuiltEnvironment:
+        return BuiltEnvironment(
+            name=record.name,
+            backend="process",
+            reference=str(path),
+            digest=record.digest,
+            bytes=record.bytes,
+            created_at=datetime.fromisoformat(record.created_at),
+            base=f"venv of {record.python}",
+            for_wishes=record.for_wishes,
+            used_at=self._uses.last(record.digest),
+            packages=packages_in(record.bill),
+        )
 
 
 def python_of(venv: Path) -> str:
@@ -184,34 +274,3 @@ def _run(command: Sequence[str], doing: str, accept: Sequence[int] = (0,)) -> No
         raise BackendRejected(
             f"{doing} failed with exit code {done.returncode}: {last}", code="environment_broken"
         )
-
-
-def _record(
-    environment: Environment,
-    interpreter: interpreters.Interpreter,
-    wheels: Wheels,
-    part: Path,
-    seconds: float,
-) -> VenvRecord:
-    return VenvRecord(
-        name=environment.name,
-        digest=environment.digest,
-        python=interpreter.executable,
-        roots=list(interpreter.roots),
-        wheels=wheels.digest,
-        bytes=tree_bytes(part),
-        created_at=datetime.now(UTC).isoformat(),
-        warm_import_s=seconds,
-    )
-
-
-def _built(path: Path, record: VenvRecord) -> BuiltEnvironment:
-    return BuiltEnvironment(
-        name=record.name,
-        backend="process",
-        reference=str(path),
-        digest=record.digest,
-        bytes=record.bytes,
-        created_at=datetime.fromisoformat(record.created_at),
-        base=f"venv of {record.python}",
-    )
