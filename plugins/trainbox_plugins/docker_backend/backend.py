@@ -53,6 +53,12 @@ class EnvironmentBuilder(Protocol):
     async def built(self) -> Sequence[BuiltEnvironment]:
         """List what is built."""
 
+    async def verify(self, environment: Environment) -> BuiltEnvironment:
+        """Try what is built once more, and hold it to the lock."""
+
+    async def prune(self, *, keep: int, unused_s: float) -> Sequence[BuiltEnvironment]:
+        """Remove what was made for users' requirements and nobody asks for."""
+
 
 class DockerBackend:
     """Runs each step in a locked-down container of a local Docker Engine.
@@ -128,6 +134,16 @@ class DockerBackend:
         """List environment images."""
         with _failed_look():
             return await self._builder.built()
+
+    async def verify_environment(self, environment: Environment) -> BuiltEnvironment:
+        """Import in the image once more, and hold it to the lock."""
+        with _failed_look():
+            return await self._builder.verify(environment)
+
+    async def prune_environments(self, *, keep: int, unused_s: float) -> Sequence[BuiltEnvironment]:
+        """Remove images of users' requirements that nobody asks for."""
+        with _failed_look():
+            return await self._builder.prune(keep=keep, unused_s=unused_s)
 
     # --- one sandbox
 
