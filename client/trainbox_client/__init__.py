@@ -3,6 +3,7 @@
 Needs httpx2, narwhals, stamina and (for bars) rich; nothing of the daemon is imported.
 """
 
+from trainbox_client.assets import Asset
 from trainbox_client.client import AsyncClient, Client
 from trainbox_client.documents import Dataset, Document, Page
 from trainbox_client.errors import (
@@ -28,6 +29,7 @@ from trainbox_client.models import AsyncModel, Model
 
 __all__ = [
     "ApiError",
+    "Asset",
     "AsyncClient",
     "AsyncJob",
     "AsyncModel",

@@ -6,11 +6,13 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
 
+from trainbox_client.assets import Assets, AsyncAssets
 from trainbox_client.datasets import AsyncDatasets, Datasets
 from trainbox_client.documents import Document
-from trainbox_client.jobs import AsyncJobs, Jobs
+from trainbox_client.jobs import AsyncJob, AsyncJobs, Job, Jobs
 from trainbox_client.locate import locate
 from trainbox_client.models import AsyncModels, Models
+from trainbox_client.scripts import File, run_script
 from trainbox_client.transport import Request, Steps, Transport, awaiting, blocking
 
 
@@ -61,6 +63,19 @@ class Client(BaseClient):
         self.datasets = Datasets(self.transport)
         self.jobs = Jobs(self.transport)
         self.models = Models(self.transport)
+        self.assets = Assets(self.transport)
+
+    def run_script(self, script: File, **options: Any) -> Job:
+        """Upload a script with its files and queue it.
+
+        Options are those of :func:`trainbox_client.scripts.run_script`.
+
+        ::
+
+            job = client.run_script("train.py", dataset=data, requirements="requirements.txt")
+            job.result()
+        """
+        return self.transport.run(run_script(self.assets, self.jobs, script, **options))
 
     tasks = blocking(BaseClient._tasks)
     request = blocking(BaseClient._request)
@@ -89,6 +104,11 @@ class AsyncClient(BaseClient):
         self.datasets = AsyncDatasets(self.transport)
         self.jobs = AsyncJobs(self.transport)
         self.models = AsyncModels(self.transport)
+        self.assets = AsyncAssets(self.transport)
+
+    async def run_script(self, script: File, **options: Any) -> AsyncJob:
+        """Upload a script with its files and queue it; see :meth:`Client.run_script`."""
+        return await self.transport.run_async(run_script(self.assets, self.jobs, script, **options))
 
     tasks = awaiting(BaseClient._tasks)
     request = awaiting(BaseClient._request)

@@ -120,13 +120,19 @@ def _live() -> Iterator[Shown]:
             text = safe(describe(event))
             if event["kind"] == "progress":
                 progress.update(line, completed=event["data"].get("fraction", 0.0))
-                progress.update(line, description=safe(event["data"].get("message", ""))[:60])
+                progress.update(line, description=_doing(event["data"])[:60])
             elif event["kind"] == "metric":
                 progress.update(line, description=text[:60])
             else:
                 progress.console.print(Text(text))
 
         yield show
+
+
+def _doing(data: Mapping[str, Any]) -> str:
+    """Return what beside its share is to be said of progress: words, and the time left."""
+    left = f"{human_seconds(data['eta_s'])} left" if data.get("eta_s") else ""
+    return safe(", ".join(filter(None, (data.get("message", ""), left))))
 
 
 @contextlib.contextmanager

@@ -44,6 +44,7 @@ MODELS = Offer("/v1/models?limit=200", ("name", "id"), "task")
 DATASETS = Offer("/v1/datasets?limit=200", ("name", "id"))
 JOBS = Offer("/v1/jobs?limit=200", ("id",), "name")
 TASKS = Offer("/v1/tasks", ("name",), "title")
+ASSETS = Offer("/v1/assets?limit=200", ("id",), "filename")
 OFFERS: Mapping[str, Mapping[str, Offer]] = {
     "data": {"dataset": DATASETS, "datasets": DATASETS},
     "jobs": {
@@ -55,6 +56,8 @@ OFFERS: Mapping[str, Mapping[str, Offer]] = {
         "task": TASKS,
         "data": DATASETS._replace(files=True),
     },
+    "trainbox": {"data": DATASETS._replace(files=True)},  # of `trainbox run`
+    "assets": {"asset": ASSETS, "assets": ASSETS},
     "models": {
         "model": MODELS,
         "name": MODELS._replace(members=("name",)),

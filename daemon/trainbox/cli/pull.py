@@ -84,7 +84,7 @@ def fetch(session: Session, wanted: Wanted) -> None:
         CliError: it cannot be written, or what came is not what the digest says.
     """
     _check_target(wanted.path)
-    _fetch_all(session, [wanted])
+    fetch_all(session, [wanted])
     _print(session, wanted.path, wanted.digest, wanted.bytes)
 
 
@@ -130,17 +130,21 @@ def _pull_directory(session: Session, model: Mapping[str, Any], folder: Path) ->
     files = listed(session, model)
     # The list of all others comes last: a folder that has it is complete.
     files.sort(key=lambda one: one["path"] == MANIFEST)
-    wanted = [_wanted(model, one, _inside(folder, one["path"])) for one in files]
+    wanted = [_wanted(model, one, inside(folder, PurePosixPath(one["path"]))) for one in files]
     if folder.exists() and not folder.is_dir():
         raise CliError(f"{folder} is a file; --all needs a folder.", Exit.USAGE)
-    _fetch_all(session, wanted)
+    fetch_all(session, wanted)
     manifest = next((one for one in wanted if one.path.name == MANIFEST), wanted[-1])
     _print(session, folder, manifest.digest, sum(one.bytes for one in wanted))
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """Return a path in the folder: what a daemon answers must not choose another place."""
-    place = PurePosixPath(name)
+def inside(folder: Path, place: PurePosixPath) -> Path:
+    """Return a path in the folder: what a daemon answers must not choose another place.
+
+    Raises:
+        CliError: it would.
+    """
+    name = str(place)
     if place.is_absolute() or ".." in place.parts or "\0" in name or not place.parts:
         raise CliError(
             f"The daemon names a file {name!r}, which leads elsewhere.", Exit.INTERNAL, where=[name]
@@ -153,7 +157,12 @@ def _check_target(path: Path) -> None:
         raise CliError(f"{path} is a folder; -o takes the name of a file.", Exit.USAGE)
 
 
-def _fetch_all(session: Session, wanted: list[Wanted]) -> None:
+def fetch_all(session: Session, wanted: list[Wanted]) -> None:
+    """Bring files, each whole or not at all.
+
+    Raises:
+        CliError: as of :func:`fetch`.
+    """
     total = sum(one.bytes for one in wanted) or 1
     done = 0
     with progress() as report:

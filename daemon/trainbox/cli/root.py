@@ -25,6 +25,8 @@ class LazyGroup(click.Group):
         "serve": ("serve", "Run the daemon in the foreground."),
         "data": ("data", "Upload and look at datasets."),
         "jobs": ("jobs", "Train: submit, follow, cancel, retry."),
+        "run": ("run", "Run a training script of your own: up, followed, its model fetched."),
+        "assets": ("assets", "Files for scripts: upload, list, download."),
         "models": ("models", "Use trained models: find, promote, pull, predict."),
         "tasks": ("tasks", "What can be trained, and its parameters."),
         "images": ("images", "Build the environments that training runs in."),

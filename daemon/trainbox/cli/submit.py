@@ -94,7 +94,7 @@ def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
     }
     body: dict[str, Any] = {
         "task": options["task"],
-        "dataset_id": _dataset_id(session, options["data"]),
+        "dataset_id": dataset_id(session, options["data"]),
         "params": params,
         "priority": options["priority"],
         "name": options["name"],
@@ -106,7 +106,12 @@ def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value not in (None, {}, "")}
 
 
-def _dataset_id(session: Session, given: str | None) -> str | None:
+def dataset_id(session: Session, given: str | None) -> str | None:
+    """Return the id of a dataset by id or name, or of a file once it is uploaded.
+
+    Raises:
+        CliError: no such dataset, or the file cannot be taken.
+    """
     if given is None:
         return None
     if "/" in given or Path(given).is_file():

@@ -1,0 +1,182 @@
+"""``trainbox run``: a training script of one's own, from its files to its model, in one command."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import click
+
+from trainbox.cli import pull
+from trainbox.cli.assets import upload
+from trainbox.cli.exits import CliError, Exit
+from trainbox.cli.follow import follow_to_end, leave_with
+from trainbox.cli.pairs import pairs
+from trainbox.cli.render import human_bytes, print_json, safe, talk
+from trainbox.cli.session import Session, Verb, pass_session
+from trainbox.cli.submit import dataset_id, parse_size
+from trainbox.cli.urls import segment
+
+TASK = "custom_script"
+RUNTIMES = ("python3.10", "python3.11", "python3.12")
+LOG_END_S = 10.0
+"""Longest wait for the last of a log whose job has ended."""
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command("run", cls=Verb)
+@click.argument("script", type=_FILE)
+@click.argument("arguments", nargs=-1)
+@click.option("--runtime", type=click.Choice(RUNTIMES), default="python3.11", show_default=True)
+@click.option(
+    "--data", "--dataset", "data", metavar="DATASET",
+    help="A file to upload, else the id or name of a dataset; a path with a / is always a file.",
+)  # fmt: skip
+@click.option(
+    "--data-format", type=click.Choice(["parquet", "csv", "jsonl"]), default="parquet",
+    show_default=True, help="What the script finds at DATASET_PATH.",
+)  # fmt: skip
+@click.option("--requirements", type=_FILE, multiple=True, help="Installed before it runs.")
+@click.option("--with", "files", type=_FILE, multiple=True, help="Laid beside it; may be repeated.")
+@click.option("--weights", type=_FILE, multiple=True, help="Likewise, to start from.")
+@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.option("--name", default="", help="For people; the model gets it too.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.option("--backend", help="Where to run.")
+@click.option("--cpus", type=click.FloatRange(0, min_open=True), help="Cores.")
+@click.option("--memory", metavar="SIZE", help="Such as 2GiB.")
+@click.option("--gpus", type=click.IntRange(0), help="Devices.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Wall clock, in seconds.")
+@click.option("--detach", is_flag=True, help="Queue it and leave; print the job's id.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+    help="Where its model goes; else a folder named like the job.",
+)  # fmt: skip
+@pass_session
+def command(session: Session, /, **options: Any) -> None:
+    """Run SCRIPT in a sandbox: upload, queue, follow, fetch what it left.
+
+    ARGUMENTS after -- are the script's own: trainbox run train.py -- --epochs 3
+    """
+    body = _body(session, options)
+    job = session.client.post("/v1/jobs", body, key=f"cli-{secrets.token_hex(8)}")
+    talk(f"Queued as {job['id']}. Follow it again: trainbox jobs wait {job['id']}")
+    if options["detach"]:
+        print_json(job) if session.json else click.echo(job["id"])
+        return
+    with _printing(session, job["id"]):
+        ended = follow_to_end(session, job["id"])
+    leave_with(session, ended)
+    _fetch(session, ended, options["output"])
+
+
+def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
+    wanted = {
+        "cpus": options["cpus"],
+        "memory_bytes": parse_size(options["memory"]),
+        "gpus": options["gpus"],
+        "timeout_s": options["timeout"],
+    }
+    variables = dict(pairs(options["variables"], "--env"))
+    labels = dict(pairs(options["labels"], "--label"))
+    uses = _uses(session, _kinds(options))
+    body: dict[str, Any] = {
+        "task": TASK,
+        "dataset_id": dataset_id(session, options["data"]),
+        "params": {
+            "entry_point": options["script"].name,
+            "runtime": options["runtime"],
+            "assets": uses,
+            "environment_vars": variables,
+            "arguments": list(options["arguments"]),
+            "dataset_format": options["data_format"],
+        },
+        "name": options["name"],
+        "labels": labels,
+        "backend": options["backend"],
+        "resources": {name: value for name, value in wanted.items() if value is not None},
+    }
+    return {name: value for name, value in body.items() if value not in (None, {}, "")}
+
+
+def _kinds(options: dict[str, Any]) -> list[tuple[str, Path]]:
+    """Return each file with its kind; two of one name are refused before any is sent."""
+    given = [
+        ("script", options["script"]),
+        *(("requirements", file) for file in options["requirements"]),
+        *(("weights", file) for file in options["weights"]),
+        *(("other", file) for file in options["files"]),
+    ]
+    names = [file.name for _, file in given]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise CliError(
+            f"Several files are named {twice}, and all lie in one folder.",
+            Exit.USAGE,
+            next_step="Rename one, or leave it out.",
+        )
+    return given
+
+
+def _uses(session: Session, given: Sequence[tuple[str, Path]]) -> list[dict[str, str]]:
+    uses = []
+    for kind, file in given:
+        made = upload(session, file, kind)
+        talk(f"Uploaded {file} ({kind}, {human_bytes(made['bytes'])}).")
+        uses.append({"asset": made["id"], "name": made["filename"], "kind": kind})
+    return uses
+
+
+@contextlib.contextmanager
+def _printing(session: Session, job_id: str) -> Iterator[None]:
+    """Print what the job prints, on stderr, while the body follows it."""
+    if session.json:
+        yield
+        return
+    client = session.client
+
+    def follow() -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        line = ""
+        # The follower of events says what is wrong with the connection, and once is enough.
+        with contextlib.suppress(CliError):
+            for chunk in client.log(job_id, follow=True):
+                *whole, line = (line + decoder.decode(chunk)).split("\n")
+                for each in whole:
+                    click.echo(safe(each), err=True)
+        if line:
+            click.echo(safe(line), err=True)
+
+    printer = threading.Thread(target=follow, daemon=True)
+    printer.start()
+    yield
+    printer.join(LOG_END_S)
+
+
+def _fetch(session: Session, job: dict[str, Any], output: Path | None) -> None:
+    """Bring what the job left; print the folder."""
+    files = session.client.get(f"/v1/jobs/{segment(job['id'])}/artifacts")["items"]
+    folder = output or Path(job["id"])
+    wanted = [
+        pull.Wanted(
+            f"/v1/artifacts/{segment(one['id'])}/content",
+            pull.inside(folder, PurePosixPath(one["name"])),
+            one["digest"],
+            one["bytes"],
+        )
+        for one in files
+    ]
+    pull.fetch_all(session, wanted)
+    if session.json:
+        print_json({"job": job, "files": [str(one.path) for one in wanted]})
+        return
+    if not wanted:
+        talk("The script left no model: it writes one to the path in MODEL_OUTPUT_PATH.")
+        return
+    talk(f"{len(wanted)} files, {human_bytes(sum(one.bytes for one in wanted))}.")
+    click.echo(str(folder))
