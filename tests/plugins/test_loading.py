@@ -94,7 +94,8 @@ def test_real_entry_points_are_found_and_only_listed_ones_imported(
 def test_every_bundled_plugin_is_found_by_its_entry_point() -> None:
     bundled = {one.name for one in installed_plugins() if one.distribution == "trainbox"}
     assert bundled == {
-        "native", "open_inference", "tabular", "custom_script", "onnx_check", "docker", "process",
+        "native", "open_inference", "custom_training", "tabular", "custom_script", "onnx_check", "docker",
+        "process",
     }  # fmt: skip
 
 

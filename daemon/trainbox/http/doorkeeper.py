@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,9 +93,25 @@ class Doorkeeper:
             Unauthenticated: as the engine says.
             RateLimited: too many requests of this class, or too many failures of this caller.
         """
+
+        async def look() -> Principal:
+            return self._vouched.get(token) or await self._engine.authenticate(token)
+
+        return await self._let_in(look())
+
+    async def admit(self, check: Callable[[], Principal]) -> Principal:
+        """Return whom a surface's own credential belongs to, if they have not come too often.
+
+        Raises:
+            Unauthenticated: as the check says.
+            RateLimited: as for :meth:`authenticate`.
+        """
+        return await self._let_in(self._engine.admit(check))
+
+    async def _let_in(self, looking: Awaitable[Principal]) -> Principal:
         visit = VISIT.get()
         try:
-            who = self._vouched.get(token) or await self._engine.authenticate(token)
+            who = await looking
         except Unauthenticated:
             if visit is not None:
                 self._note_failure(visit)
@@ -141,7 +157,7 @@ class Doorkeeper:
         buckets = self._buckets.get(visit.work)
         if buckets is None or visit.reading is not None:
             return
-        visit.reading = buckets.take(who.token_id or who.id)
+        visit.reading = buckets.take(_payer(who))
         if not visit.reading.allowed:
             rate = buckets.rate
             raise RateLimited(
@@ -162,3 +178,11 @@ class Doorkeeper:
                 retry_after_s=math.ceil(reading.retry_after_s),
                 hint="check the token that is sent",
             )
+
+
+def _payer(who: Principal) -> str:
+    """Return whose bucket a request is taken from.
+
+    A token made here is one caller; of tokens that others make a person may have any number.
+    """
+    return f"{who.id}\n{who.user}" if who.user else who.token_id or who.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -122,6 +122,21 @@ class TokenCalls(Protocol):
 
         Raises:
             Unauthenticated: unknown, expired, revoked or malformed.
+        """
+
+    async def admit(self, check: Callable[[], Principal]) -> Principal:
+        """Let in who came with a credential that only the surface can read.
+
+        A surface that does not ask :meth:`authenticate` asks this, once for each request: so its
+        callers have the same rates, and the audit log knows their requests.
+
+        Args:
+            check: reads the credential. The principal's ``token_id`` says which it was, without
+                giving it away.
+
+        Raises:
+            Unauthenticated: as ``check`` says.
+            RateLimited: too many requests, or too many bad credentials.
         """
 
     async def create_token(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -41,6 +41,11 @@ class FakeTokenCalls(FakeJobs):
         if who is None or self._ended(who.token_id):
             raise Unauthenticated("this token is not known", hint="Use the token of this daemon.")
         return who
+
+    async def admit(self, check: Callable[[], Principal]) -> Principal:
+        """Return whom a surface's own credential belongs to."""
+        self._enter("admit")
+        return check()
 
     async def create_token(
         self,

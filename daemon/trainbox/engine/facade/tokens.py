@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trainbox.engine.facade.rooms import Desk
 from trainbox_sdk.calls.tokens import (
@@ -32,6 +32,10 @@ class TokenDesk(Desk):
                 "POST /v1/tokens",
             )
         return principal
+
+    async def admit(self, check: Callable[[], Principal]) -> Principal:
+        """Return whom a surface's own credential belongs to."""
+        return check()
 
     async def create_token(
         self,

@@ -1,0 +1,1 @@
+"""The parts of the dialect, each with its routes and handlers."""
