@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +13,12 @@ from trainbox.plugins import load_plugins, read_manifest
 from trainbox.registry import Registry, build_registry
 from trainbox.settings import Settings
 from trainbox_sdk.backends import SandboxBackend
-from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
+from trainbox_sdk.environments import (
+    BuildProgress,
+    BuiltEnvironment,
+    Environment,
+    EnvironmentKeeper,
+)
 from trainbox_sdk.errors import NotFound, TrainboxError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -59,7 +65,7 @@ async def open_backends(
         stack.push_async_callback(backend.close)
 
 
-Listed = tuple[Environment, BuiltEnvironment | None]
+Listed = tuple[Environment | None, BuiltEnvironment | None]
 
 
 async def build_environments(
@@ -67,20 +73,54 @@ async def build_environments(
 ) -> list[BuiltEnvironment]:
     """Build environments on a backend; all of them, on the first healthy one, by default.
 
+    One that fails does not stop the others: what they have built stays.
+
     Raises:
         NotFound: unknown environment or backend.
-        TrainboxError: the build failed, with what to do.
+        TrainboxError: a build failed, with what to do; the first of them.
     """
     async with _workbench(settings) as registry:
         chosen = await _choose(registry, backend)
         wanted = [_environment(registry, name) for name in names or registry.environments]
-        return [await chosen.build_environment(one, report) for one in wanted]
+        shares = _Shares(report, len(wanted))
+        builds = (
+            chosen.build_environment(one, shares.report_of(number))
+            for number, one in enumerate(wanted)
+        )
+        done = await asyncio.gather(*builds, return_exceptions=True)
+    for outcome in done:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in done if isinstance(outcome, BuiltEnvironment)]
+
+
+class _Shares:
+    """One bar for builds that go on side by side."""
+
+    def __init__(self, report: BuildProgress, count: int) -> None:
+        self._report = report
+        self._fractions = [0.0] * count
+
+    def report_of(self, number: int) -> BuildProgress:
+        """Return what one build reports to."""
+
+        def report(fraction: float, sentence: str) -> None:
+            self._fractions[number] = max(fraction, self._fractions[number])
+            self._report(sum(self._fractions) / len(self._fractions), sentence)
+
+        return report
 
 
 async def list_environments(
-    settings: Settings,
-) -> list[tuple[Environment, BuiltEnvironment | None]]:
-    """Return every environment with each of its builds; None where there is none."""
+    settings: Settings, *, everything: bool = False
+) -> list[tuple[Environment | None, BuiltEnvironment | None]]:
+    """Return every environment with each of its builds; None where there is none.
+
+    Args:
+        settings: of the daemon.
+        everything: also what was built of other locks, and for users' requirements; those come
+            without an environment.
+    """
     async with _workbench(settings) as registry:
         built = []
         for backend in registry.backends.values():
@@ -92,7 +132,41 @@ async def list_environments(
     for environment in registry.environments.values():
         found = [one for one in built if one.digest == environment.digest]
         rows += [(environment, one) for one in found] or [(environment, None)]
-    return rows
+    listed = [one for _, one in rows]
+    return rows + [(None, one) for one in built if everything and one not in listed]
+
+
+async def verify_environments(
+    settings: Settings, names: Sequence[str], backend: str | None
+) -> list[tuple[Environment, BuiltEnvironment | TrainboxError]]:
+    """Try what is built once more; each with what it is, or what is wrong with it.
+
+    Raises:
+        NotFound: unknown environment or backend, or a backend that has no way to.
+    """
+    async with _workbench(settings) as registry:
+        keeper = await _keeper(registry, backend)
+        wanted = [_environment(registry, name) for name in names or registry.environments]
+        seen: list[tuple[Environment, BuiltEnvironment | TrainboxError]] = []
+        for one in wanted:
+            try:
+                seen.append((one, await keeper.verify_environment(one)))
+            except TrainboxError as error:
+                seen.append((one, error))
+        return seen
+
+
+async def prune_environments(
+    settings: Settings, backend: str | None, *, keep: int, unused_s: float
+) -> Sequence[BuiltEnvironment]:
+    """Remove environments made for users' requirements that no step asked for; return them.
+
+    Raises:
+        NotFound: unknown backend, or one that has no way to.
+    """
+    async with _workbench(settings) as registry:
+        keeper = await _keeper(registry, backend)
+        return await keeper.prune_environments(keep=keep, unused_s=unused_s)
 
 
 @asynccontextmanager
@@ -112,6 +186,13 @@ async def _choose(registry: Registry, name: str | None) -> SandboxBackend:
             f"no backend {name!r}" if name else "no backend is usable now", hint=f"known: {known}"
         )
     return registry.backends[wanted]
+
+
+async def _keeper(registry: Registry, name: str | None) -> EnvironmentKeeper:
+    chosen = await _choose(registry, name)
+    if not isinstance(chosen, EnvironmentKeeper):
+        raise NotFound(f"the backend {chosen.name} cannot do this with its environments")
+    return chosen
 
 
 def _environment(registry: Registry, name: str) -> Environment:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from trainbox.cli.durations import DURATION
 from trainbox.cli.exits import CliError, Exit, start_exit
 from trainbox.cli.output import output_option, print_items
 from trainbox.cli.render import human_bytes, live, safe, talk
@@ -15,6 +16,7 @@ from trainbox.cli.session import Noun, Session, load_settings, pass_session
 
 if TYPE_CHECKING:
     from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
+    from trainbox_sdk.errors import TrainboxError
 
 T = TypeVar("T")
 
@@ -39,14 +41,71 @@ def build(session: Session, names: tuple[str, ...], backend: str | None) -> None
 
 
 @command.command("ls")
+@click.option("--all", "everything", is_flag=True, help="Also of other locks and requirements.")
 @output_option
 @pass_session
-def ls(session: Session) -> None:
+def ls(session: Session, everything: bool) -> None:
     """List environments and where each is built."""
     from trainbox import workbench
 
-    listed = run_async(workbench.list_environments(load_settings()))
-    _print(session, [_built(one) if one else _absent(environment) for environment, one in listed])
+    listed = run_async(workbench.list_environments(load_settings(), everything=everything))
+    built = [_built(one) for _, one in listed if one is not None]
+    absent = [_absent(environment) for environment, one in listed if environment and not one]
+    _print(session, sorted(built + absent, key=lambda row: str(row["name"])))
+
+
+@command.command("verify")
+@click.argument("names", nargs=-1)
+@click.option("--backend", help="On this backend; else the first healthy one.")
+@output_option
+@pass_session
+def verify(session: Session, names: tuple[str, ...], backend: str | None) -> None:
+    """Try the imports of what is built once more, and hold it to its lock."""
+    from trainbox import workbench
+
+    seen = run_async(workbench.verify_environments(load_settings(), names, backend))
+    rows = [_verified(environment, found) for environment, found in seen]
+    print_items(
+        session,
+        rows,
+        (
+            ("NAME", lambda row: row["name"]),
+            ("VERIFIED", lambda row: row["verified"]),
+            ("REFERENCE", lambda row: row.get("reference")),
+            ("PACKAGES", lambda row: len(row.get("packages", ()))),
+            ("WHY", lambda row: row.get("why")),
+        ),
+        key="name",
+    )
+    failed = [row["name"] for row in rows if not row["verified"]]
+    if failed:
+        raise CliError(
+            f"not as it should be: {', '.join(failed)}",
+            Exit.REJECTED,
+            next_step="remove it and build again: trainbox images build",
+        )
+
+
+@command.command("prune")
+@click.option("--backend", help="On this backend; else the first healthy one.")
+@click.option("--keep", default=20, show_default=True, help="Leave this many, the last used.")
+@click.option(
+    "--unused-for",
+    type=DURATION,
+    default="30d",
+    show_default=True,
+    help="Of the others, remove those that no job asked for in so long.",
+)
+@output_option
+@pass_session
+def prune(session: Session, backend: str | None, keep: int, unused_for: float) -> None:
+    """Remove environments made for users' requirements; a job that needs one builds it again."""
+    from trainbox import workbench
+
+    removed = run_async(
+        workbench.prune_environments(load_settings(), backend, keep=keep, unused_s=unused_for)
+    )
+    _print(session, [_built(one) for one in removed])
 
 
 @contextlib.contextmanager
@@ -111,7 +170,16 @@ def _built(one: BuiltEnvironment) -> dict[str, Any]:
         "bytes": one.bytes,
         "base": one.base,
         "created_at": one.created_at.isoformat(),
+        "for_requirements": one.for_wishes,
+        "used_at": one.used_at.isoformat() if one.used_at else None,
+        "packages": list(one.packages),
     }
+
+
+def _verified(environment: Environment, found: BuiltEnvironment | TrainboxError) -> dict[str, Any]:
+    if isinstance(found, Exception):
+        return {"name": environment.name, "verified": False, "why": found.message}
+    return {**_built(found), "verified": True}
 
 
 def _absent(environment: Environment) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from trainbox.cli.urls import segment
 DATA = "customers.csv"
 TARGET = "churned"
 TASK = "binclass"
+NEEDED = ("tabular",)
+"""Environments of the job and of the check of its model; others take minutes, and wait."""
 NAME = "churn"
 CANCEL_S = 90.0
 """Longest wait for a cancelled job to end; its sandbox has a grace to leave by itself."""
@@ -104,7 +106,7 @@ def _environment(state_dir: Path, backend: str | None) -> str:
     settings = load_settings(state_dir=state_dir)
     wanted = backend or (None if settings.backend == "auto" else settings.backend)
     with progress() as report:
-        built = run_async(workbench.build_environments(settings, (), wanted, report))
+        built = run_async(workbench.build_environments(settings, NEEDED, wanted, report))
     if not built:
         raise CliError(
             "No plugin brings an environment to train in.",

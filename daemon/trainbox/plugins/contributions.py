@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+MAX_NAME = 64
+ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*")
+"""As engines name images; ``python3.12`` is one."""
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 PYTHON = re.compile(r"3\.\d{1,2}")
 VERBS = tuple(
@@ -120,8 +123,15 @@ def _backend(thing: object) -> SandboxBackend:
 
 
 def _environment(thing: object) -> Environment:
-    _require("environment", thing, Environment)
-    environment = cast("Environment", thing)
+    if not isinstance(thing, Environment):
+        raise PluginError(f"it registers {thing!r:.80} as environment, which is no Environment")
+    environment = thing
+    name = environment.name if isinstance(environment.name, str) else ""
+    if len(name) > MAX_NAME or not ENVIRONMENT_NAME.fullmatch(name):
+        raise PluginError(
+            f"its environment has the name {environment.name!r:.80}; a name is a lower-case "
+            "letter, then letters and digits, with single '.', '-' or '_' between them"
+        )
     if not PYTHON.fullmatch(environment.python):
         raise PluginError(
             f'its environment "{environment.name}" asks for Python {environment.python!r}; '
