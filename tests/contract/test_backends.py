@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
 from trainbox_sdk.backends import SandboxBackend, SandboxSpec
 from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
+from trainbox_sdk.errors import BackendRejected, BackendUnavailable
 from trainbox_sdk.testing.backend import BackendContract
 from trainbox_sdk.testing.fake_backend import FakeBackend, FakeHost
 from trainbox_sdk.testing.guest_programs import Program
@@ -46,6 +49,44 @@ class TestDocker(BackendContract):
     def make_backend(self) -> SandboxBackend:
         config = Config(disk_poll_s=0.2)
         return DockerBackend(DockerEngine(), config, NoEnvironments())
+
+
+class WarmDocker(DockerBackend):
+    """A backend each of whose sandboxes has stood by."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(DockerEngine(), Config(standby="on", disk_poll_s=0.2), NoEnvironments())
+        self._test_home = home
+
+    async def open(self, instance: str, home: Path | None = None) -> None:
+        await super().open(instance, home or self._test_home)
+
+    async def prepare(self, spec: SandboxSpec) -> None:
+        # What cannot stand by is refused in the ordinary way.
+        with contextlib.suppress(BackendRejected, BackendUnavailable):
+            await self.standby.fill(spec)
+        await super().prepare(spec)
+        assert self.standby.handed(spec.ref.name), "it started cold"
+
+
+@pytest.mark.docker
+class TestDockerWarm(TestDocker):
+    """The same promises, kept by sandboxes that stood by before they had their job."""
+
+    # What is refused is refused before anyone looks for one that stands by.
+    test_unknown_environment_is_refused = None  # type: ignore[assignment]
+    test_missing_path_is_refused = None  # type: ignore[assignment]
+    test_more_gpus_than_there_are_is_refused = None  # type: ignore[assignment]
+    test_null_byte_is_refused = None  # type: ignore[assignment]
+    test_start_of_what_was_never_prepared_is_refused = None  # type: ignore[assignment]
+
+    @pytest.fixture(autouse=True)
+    def _home(self, tmp_path: Path) -> None:
+        self.home = tmp_path / "home"
+        self.home.mkdir()
+
+    def make_backend(self) -> SandboxBackend:
+        return WarmDocker(self.home)
 
 
 class NoEnvironments:

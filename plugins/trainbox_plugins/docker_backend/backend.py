@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from trainbox_plugins.backend_kit.handover import fit_for_guest
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_host import capacity_of, confinement_of, trouble_of
+from trainbox_plugins.docker_backend.engine_looks import failed_look, inspected, seen_dead
 from trainbox_plugins.docker_backend.engine_mounts import engine_sees_mounts
 from trainbox_plugins.docker_backend.engine_port import (
     Clash,
     EnginePort,
     EngineRefused,
-    Json,
     NotThere,
 )
-from trainbox_plugins.docker_backend.observations import (
-    observation_of_inspect,
-    observation_of_summary,
-)
+from trainbox_plugins.docker_backend.environment_builder import EnvironmentBuilder
+from trainbox_plugins.docker_backend.gpus import free_gpus
+from trainbox_plugins.docker_backend.identities import Identities
 from trainbox_plugins.docker_backend.policy import LABEL, sandbox_policy
 from trainbox_plugins.docker_backend.promises import promises
 from trainbox_plugins.docker_backend.running import Running
+from trainbox_plugins.docker_backend.standby import Standby
+from trainbox_plugins.docker_backend.standby_notes import Note
 from trainbox_sdk.backends import (
     Capacity,
     Cause,
@@ -40,24 +39,6 @@ from trainbox_sdk.backends import (
 )
 from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
 from trainbox_sdk.errors import BackendRejected, BackendUnavailable, NotFound
-
-_DEATH_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
-
-
-class EnvironmentBuilder(Protocol):
-    """Makes images of environments."""
-
-    async def build(self, environment: Environment, report: BuildProgress) -> BuiltEnvironment:
-        """Build, or find what is built."""
-
-    async def built(self) -> Sequence[BuiltEnvironment]:
-        """List what is built."""
-
-    async def verify(self, environment: Environment) -> BuiltEnvironment:
-        """Try what is built once more, and hold it to the lock."""
-
-    async def prune(self, *, keep: int, unused_s: float) -> Sequence[BuiltEnvironment]:
-        """Remove what was made for users' requirements and nobody asks for."""
 
 
 class DockerBackend:
@@ -80,16 +61,18 @@ class DockerBackend:
         self._gpu_choice = asyncio.Lock()
         self._capacity: Capacity | None = None
         self._instance = ""
-        self._home: Path | None = None
         self._running: dict[str, Running] = {}
+        self.standby = Standby(engine, config, self._confinement)
+        self._who = Identities(self.standby, config, self._confinement)
 
     async def open(self, instance: str, home: Path | None = None) -> None:
         """Take the instance id that sandboxes are labelled with; the engine may be away."""
         self._instance = instance
-        self._home = home
+        self.standby.open(instance, home)
 
     async def close(self) -> None:
-        """Let go of threads and connections; sandboxes go on."""
+        """Let go of threads and connections; sandboxes go on, those that stand by do not."""
+        await self.standby.close()
         for running in self._running.values():
             running.close()
         self._running.clear()
@@ -108,9 +91,10 @@ class DockerBackend:
         kept = promises(info, self._config, self._confinement)
         trouble = trouble_of(info, self._config)
         sees_mounts = await asyncio.to_thread(engine_sees_mounts, self._config.socket_url)
+        found = f"Docker Engine {version} on {info.get('OperatingSystem')}"
         return Health(
             ok=not trouble,
-            detail=trouble or f"Docker Engine {version} on {info.get('OperatingSystem')}",
+            detail=trouble or f"{found}; {self.standby.sentence()}",
             version=version,
             promises=kept,
             untrusted=all(promise.level is not Level.NONE for promise in kept),
@@ -120,7 +104,7 @@ class DockerBackend:
     async def capacity(self) -> Capacity:
         """Return the budget: as set, or what the engine's host has, less the reserve."""
         if self._capacity is None:
-            with _failed_look():
+            with failed_look():
                 self._capacity = capacity_of(self._config, await self._engine.info())
         return self._capacity
 
@@ -132,35 +116,36 @@ class DockerBackend:
 
     async def environments(self) -> Sequence[BuiltEnvironment]:
         """List environment images."""
-        with _failed_look():
+        with failed_look():
             return await self._builder.built()
 
     async def verify_environment(self, environment: Environment) -> BuiltEnvironment:
         """Import in the image once more, and hold it to the lock."""
-        with _failed_look():
+        with failed_look():
             return await self._builder.verify(environment)
 
     async def prune_environments(self, *, keep: int, unused_s: float) -> Sequence[BuiltEnvironment]:
         """Remove images of users' requirements that nobody asks for."""
-        with _failed_look():
+        with failed_look():
             return await self._builder.prune(keep=keep, unused_s=unused_s)
 
     # --- one sandbox
 
     async def prepare(self, spec: SandboxSpec) -> None:
-        """Create the container; a name that is taken means that it has been created before."""
+        """Create the container, or take one that stands by; once for a reference."""
         if spec.gpus > len(self._config.gpu_devices):
             raise BackendRejected(
                 f"{spec.gpus} GPUs asked, this backend has {len(self._config.gpu_devices)}",
                 hint="name the device ids in gpu_devices",
             )
-        sandbox_policy(spec, self._confinement)
+        body = sandbox_policy(spec, self._confinement)
         fit_for_guest(spec.paths, self._confinement.uid, self._confinement.gid)
-        if spec.gpus:
-            async with self._gpu_choice:
-                await self._create(spec, await self._free_gpus(spec))
-        else:
-            await self._create(spec, ())
+        self.standby.make_room(spec.limits.memory_bytes)
+        note = self.standby.handed(spec.ref.name)
+        if note is not None:
+            await self.standby.complete(note, body)
+        elif not await self.standby.take(spec, body):
+            await self._prepare_cold(spec)
 
     async def start(self, spec: SandboxSpec) -> None:
         """Attach the log, then start.
@@ -172,12 +157,16 @@ class DockerBackend:
         name = spec.ref.name
         if name in self._running:
             return
+        note = self.standby.handed(name)
+        if note is not None and await self._start_warm(spec, note):
+            return
         # Always looked at, though it costs a round trip: the engine would run an ended one again.
-        found = await self._inspect(name)
+        found = await inspected(self._engine, name)
         if found is None:
             raise NotFound(f"sandbox {name} was never prepared")
         if found["State"]["Status"] == "created":
-            await self._start(spec, str(found["Id"]))
+            with self.standby.cold_start(name):
+                await self._start(spec, str(found["Id"]))
 
     async def wait(self, spec: SandboxSpec) -> Observation:
         """Return once it is dead and its log is whole; see the SDK.
@@ -185,53 +174,91 @@ class DockerBackend:
         One that was prepared and never started is not waited for: its phase says ``created``.
         """
         name = spec.ref.name
+        note = self.standby.handed(name)
         running = self._running.get(name)
         if running is None:
-            found = await self._inspect(name)
+            found = await inspected(self._engine, self._who.container(spec.ref))
             if found is None:
                 return _lost(spec.ref)
-            if found["State"]["Status"] == "created":
-                return observation_of_inspect(spec.ref, found)
-            running = self._look_after(spec, str(found["Id"]))
+            seen = self._who.seen(spec.ref, found)
+            if seen.phase is Phase.CREATED:
+                return seen
+            running = self._look_after(spec, str(found["Id"]), warm=note is not None)
             running.adopt()
         try:
             ended = await running.ended()
         except Exception:
             self._let_go(name)  # its follower is done for; the next wait begins another
             raise
-        found = await self._inspect(name)
+        found = await inspected(self._engine, self._who.container(spec.ref))
         if found is None or ended.exit_code is None:
             return _lost(spec.ref)
-        return await running.judge(observation_of_inspect(spec.ref, found), ended)
+        judged = await running.judge(self._who.seen(spec.ref, found), ended)
+        return replace(judged, confinement=self._who.held_by(spec.ref))
 
     async def observe(self) -> Mapping[str, Observation]:
         """Return this instance's sandboxes: one call, and one more for each that has ended."""
-        with _failed_look():
+        with failed_look():
             summaries = await self._engine.list_by_label({f"{LABEL}instance": self._instance})
-        seen = [item for item in map(observation_of_summary, summaries) if item is not None]
+        seen = [item for item in map(self._who.seen_in_list, summaries) if item is not None]
         whole = await asyncio.gather(*(self._look_closer(item) for item in seen))
         return {item.ref.name: item for item in whole}
 
     async def stop(self, ref: SandboxRef, grace_s: float) -> None:
         """SIGTERM, then after the grace SIGKILL of every process; returns when it is dead."""
-        name = ref.name
-        with _failed_look():
-            if not await self._engine.kill(name, "TERM"):
+        container = self._who.container(ref)
+        with failed_look():
+            if not await self._engine.kill(container, "TERM"):
                 return
-        if await self._dead_within(name, grace_s):
+        if await self._dead_within(ref, grace_s):
             return
-        with _failed_look():
-            await self._engine.kill(name, "KILL")
-        if not await self._dead_within(name, self._config.start_deadline_s):
-            raise BackendUnavailable(f"sandbox {name} does not die: the engine's runtime hangs")
+        with failed_look():
+            await self._engine.kill(container, "KILL")
+        if not await self._dead_within(ref, self._config.start_deadline_s):
+            raise BackendUnavailable(f"sandbox {ref.name} does not die: the engine's runtime hangs")
 
     async def remove(self, ref: SandboxRef) -> None:
         """Kill and forget; absent is fine."""
-        with _failed_look():
-            await self._engine.remove(ref.name, force=True)
+        with failed_look():
+            await self._engine.remove(self._who.container(ref), force=True)
         self._let_go(ref.name)
+        await self.standby.forget(ref.name)
 
     # --- inside
+
+    async def _prepare_cold(self, spec: SandboxSpec) -> None:
+        """Create the container; a name that is taken means that it has been created before."""
+        with self.standby.cold_start(spec.ref.name):
+            if spec.gpus:
+                async with self._gpu_choice:
+                    with failed_look():
+                        devices = await free_gpus(self._engine, self._config, spec.gpus)
+                    await self._create(spec, devices)
+            else:
+                await self._create(spec, ())
+
+    async def _start_warm(self, spec: SandboxSpec, note: Note) -> bool:
+        """Give a sandbox that stands by the word; False where it has died, and is forgotten."""
+        name = spec.ref.name
+        waits = self.standby.waits(note)
+        if not waits and self.standby.went(name):
+            return True  # it runs or ran: the next wait takes it up
+        running = self._look_after(spec, note.container_id, warm=True)
+        try:
+            if waits and not running.listens:
+                await running.attach()
+            if waits and self.standby.go(note, sandbox_policy(spec, self._confinement)):
+                running.watch()
+                return True
+        except OSError as error:
+            self._let_go(name)
+            raise BackendUnavailable(f"sandbox {name} cannot be told to go: {error}") from error
+        except BaseException:
+            self._let_go(name)
+            raise
+        await self.remove(spec.ref)
+        await self._prepare_cold(spec)
+        return False
 
     async def _create(self, spec: SandboxSpec, gpu_devices: tuple[str, ...]) -> None:
         confinement = replace(self._confinement, gpu_devices=gpu_devices)
@@ -267,9 +294,19 @@ class DockerBackend:
             raise
         running.watch()
 
-    def _look_after(self, spec: SandboxSpec, container_id: str) -> Running:
-        running = Running(self._engine, spec, container_id, self._config, self._measuring)
-        self._running[spec.ref.name] = running
+    def _look_after(self, spec: SandboxSpec, container_id: str, *, warm: bool = False) -> Running:
+        name = spec.ref.name
+        follower = self.standby.follower(name, container_id if warm else name)
+        running = Running(
+            self._engine,
+            spec,
+            container_id,
+            follower,
+            config=self._config,
+            measuring=self._measuring,
+            warm=warm,
+        )
+        self._running[name] = running
         return running
 
     def _let_go(self, name: str) -> None:
@@ -277,65 +314,24 @@ class DockerBackend:
         if running is not None:
             running.close()
 
-    async def _free_gpus(self, spec: SandboxSpec) -> tuple[str, ...]:
-        """Choose devices that no sandbox of any instance on this engine holds."""
-        with _failed_look():
-            summaries = await self._engine.list_by_label({})
-        held = {
-            device
-            for summary in summaries
-            if summary.get("State") in {"created", "running", "paused"}
-            for device in str((summary.get("Labels") or {}).get(f"{LABEL}gpus", "")).split(",")
-        }
-        free = [device for device in self._config.gpu_devices if device not in held]
-        if len(free) < spec.gpus:
-            raise BackendUnavailable(f"{spec.gpus} GPUs asked, {len(free)} are free")
-        return tuple(free[: spec.gpus])
-
     async def _look_closer(self, seen: Observation) -> Observation:
         if seen.phase is not Phase.EXITED:
             return seen
-        found = await self._inspect(seen.ref.name)
-        return seen if found is None else observation_of_inspect(seen.ref, found)
+        found = await inspected(self._engine, self._who.container(seen.ref))
+        return seen if found is None else self._who.seen(seen.ref, found)
 
-    async def _inspect(self, name: str) -> Json | None:
-        with _failed_look():
-            return await self._engine.inspect(name)
-
-    async def _dead_within(self, name: str, limit_s: float) -> bool:
+    async def _dead_within(self, ref: SandboxRef, limit_s: float) -> bool:
         """Whether it dies in time: told by its follower, or seen by looking where it has none."""
-        running = self._running.get(name)
+        running = self._running.get(ref.name)
         try:
             async with asyncio.timeout(limit_s):
                 if running is not None:
                     await running.ended()
                 else:
-                    await self._seen_dead(name)
+                    await seen_dead(self._engine, self._who.container(ref))
         except TimeoutError:
             return False
         return True
-
-    async def _seen_dead(self, name: str) -> None:
-        for attempt in range(2**31):
-            found = await self._inspect(name)
-            if found is None or not found["State"]["Running"]:
-                return
-            await asyncio.sleep(_DEATH_PAUSES_S[min(attempt, len(_DEATH_PAUSES_S) - 1)])
-
-
-@contextmanager
-def _failed_look() -> Iterator[None]:
-    """Read an engine's failure at a look, a kill or a removal as what it is: nothing is known yet.
-
-    Engines answer 500 while they stop, or while a file system under them is busy.
-
-    Raises:
-        BackendUnavailable: the engine refused; ask again later.
-    """
-    try:
-        yield
-    except EngineRefused as error:
-        raise BackendUnavailable(f"the Docker Engine failed: {error}") from error
 
 
 def _lost(ref: SandboxRef) -> Observation:

@@ -42,8 +42,71 @@ def memory_use(container_id: str, parent: str = "", root: Path = ROOT) -> Memory
     return None
 
 
-def _candidates(container_id: str, parent: str, root: Path) -> Iterator[Path]:
-    for base in (root / "memory", root):
+def memory_held(container_id: str, parent: str = "", root: Path = ROOT) -> int | None:
+    """Return the bytes that a live container's processes hold now, caches left out."""
+    for directory in _candidates(container_id, parent, root):
+        for field in ("anon", "total_rss"):  # version 2, version 1
+            held = _field(directory / "memory.stat", field)
+            if held is not None:
+                return held
+    return None
+
+
+def cpu_used(container_id: str, parent: str = "", root: Path = ROOT) -> float | None:
+    """Return the seconds of CPU time that a live container has used; None once it is gone."""
+    for directory in _candidates(container_id, parent, root, "cpuacct"):
+        micros = _field(directory / "cpu.stat", "usage_usec")
+        if micros is not None:
+            return micros / 1e6
+        nanos = _number(directory / "cpuacct.usage")
+        if nanos is not None:
+            return nanos / 1e9
+    return None
+
+
+class CpuMeter:
+    """What a sandbox used of the CPU, and its busiest stretch.
+
+    Args:
+        whole: count from the sandbox's start, not from the first sample: what one used while it
+            stood by is none of its job's.
+
+    Attributes:
+        cpu_s: seconds of CPU time; None before there is anything to tell.
+        peak_cpus: cores used at its busiest, over :data:`STRETCH_S` or more; None before that.
+    """
+
+    def __init__(self, *, whole: bool) -> None:
+        self.cpu_s: float | None = None
+        self.peak_cpus: float | None = None
+        self._first: float | None = 0.0 if whole else None
+        self._mark: tuple[float, float] | None = None
+
+    def sample(self, at: float, used_s: float) -> None:
+        """Take one reading.
+
+        Args:
+            at: seconds on a monotonic clock.
+            used_s: what the kernel has counted so far.
+        """
+        if self._first is None:
+            self._first = used_s
+        else:
+            self.cpu_s = used_s - self._first
+        since, before = self._mark = self._mark or (at, used_s)
+        if at - since >= STRETCH_S:
+            self.peak_cpus = max(self.peak_cpus or 0.0, (used_s - before) / (at - since))
+            self._mark = (at, used_s)
+
+
+STRETCH_S = 0.25
+"""Least seconds over which a use of the CPU is averaged; less would show the scheduler at work."""
+
+
+def _candidates(
+    container_id: str, parent: str, root: Path, controller: str = "memory"
+) -> Iterator[Path]:
+    for base in (root / controller, root):
         if parent:
             yield base / parent.strip("/") / container_id
             yield base / parent.strip("/") / f"docker-{container_id}.scope"

@@ -8,6 +8,7 @@ of the daemon or of the engine), the log file is written anew from that copy.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainbox_guest.shim.capped_log import CappedLog
+from trainbox_guest.shim.log_rate import LogRate
+from trainbox_guest.shim.log_times import SUFFIX
 from trainbox_plugins.docker_backend.engine_port import (
     Clash,
     EnginePort,
@@ -58,12 +61,14 @@ class Sink:
         log: file to write.
         limit_bytes: largest size of the file.
         flood_bytes: output after which ``on_flood`` is called, once, from the follower's thread.
+        rate: how fast output may come; None for any.
     """
 
     log: Path
     limit_bytes: int
     flood_bytes: int
     on_flood: Callable[[], None]
+    rate: LogRate | None = None
 
 
 class Follower:
@@ -136,7 +141,11 @@ class Follower:
                 output.abandon()
             raise
         self.attached.set_result(None)
-        output = output or self._new_log()
+        try:
+            output = output or self._new_log()
+        except BaseException:
+            _hang_up(self._stream)
+            raise
         try:
             self._copy(self._stream, output)
         except BackendUnavailable:
@@ -176,7 +185,7 @@ class Follower:
         somewhere in the log is not thrown back.
         """
         log = self._sink.log
-        output = CappedLog(self._part, self._sink.limit_bytes)
+        output = self._new_log(self._part)
         before = log.stat().st_size if log.exists() else 0
         looked = False
         try:
@@ -185,7 +194,7 @@ class Follower:
                 if not looked and output.seen >= before:
                     looked = True
                     if not self._rotated(output.seen):
-                        self._part.replace(log)
+                        self._take_the_place()
         finally:
             self._finish(output)
 
@@ -195,18 +204,26 @@ class Follower:
             raise Closed("the backend was closed; the sandbox goes on")
         if unbroken and self._cut:
             return  # over the limit either way, and the engine's copy is cut elsewhere
-        log = self._sink.log
-        output = CappedLog(self._part, self._sink.limit_bytes)
+        output = self._new_log(self._part)
         try:
             self._copy(self._engine.kept_output(self._container, follow=False), output)
         finally:
             output.close()
-        if unbroken and not _lacks(log.read_bytes(), self._part.read_bytes()):
+        if unbroken and not _lacks(self._sink.log.read_bytes(), self._part.read_bytes()):
             self._part.unlink()
+            _times(self._part).unlink(missing_ok=True)
             return
         if not unbroken and self._rotated(output.seen):
             self._join_over_the_gap()
+        self._take_the_place()
+
+    def _take_the_place(self) -> None:
+        """Put the log that was written anew where the old one is, and its notes as well."""
+        log = self._sink.log
+        _times(log).unlink(missing_ok=True)
         self._part.replace(log)
+        with contextlib.suppress(FileNotFoundError):
+            _times(self._part).replace(_times(log))
 
     def _rotated(self, seen: int) -> bool:
         """Whether the engine has thrown away the beginning, which the old file still has."""
@@ -221,18 +238,19 @@ class Follower:
         room = (self._sink.limit_bytes - len(_GAP)) // 2
         old, new = self._sink.log.read_bytes()[:room], self._part.read_bytes()[-room:]
         self._part.write_bytes(old + _GAP + new)
+        _times(self._part).unlink(missing_ok=True)  # they speak of other places now
 
-    def _new_log(self) -> CappedLog:
-        return CappedLog(self._sink.log, self._sink.limit_bytes)
+    def _new_log(self, path: Path | None = None) -> CappedLog:
+        return CappedLog(path or self._sink.log, self._sink.limit_bytes, self._sink.rate)
 
     def _copy(self, stream: LogStream, output: CappedLog) -> None:
         for _ in self._copying(stream, output):
             pass
 
     def _copying(self, stream: LogStream, output: CappedLog) -> Iterator[None]:
-        for _, data in stream:
+        for number, data, at in stream:
             before = output.seen
-            output.append(data)
+            output.append(data, number, at)
             if before <= self._sink.flood_bytes < output.seen:
                 self._sink.on_flood()
             yield
@@ -272,6 +290,18 @@ class _Patience:
         pause = _PAUSES_S[min(self._attempts, len(_PAUSES_S) - 1)]
         self._attempts += 1
         return pause
+
+
+def _hang_up(stream: LogStream) -> None:
+    """End a stream that nobody has read: its reader gives the descriptor back."""
+    stream.close()
+    with contextlib.suppress(BackendUnavailable):
+        for _ in stream:
+            break
+
+
+def _times(log: Path) -> Path:
+    return log.with_name(log.name + SUFFIX)
 
 
 def _as_kept(output: bytes) -> bytes:

@@ -23,11 +23,15 @@ KILLED = 137
 
 def observation_of_summary(summary: Mapping[str, Any]) -> Observation | None:
     """Read one entry of a container list; None for one that is being removed, or a stranger's."""
-    ref = ref_of(summary.get("Labels") or {})
-    phase = _PHASES.get(str(summary.get("State")))
+    ref, phase = ref_of(summary.get("Labels") or {}), phase_of(summary)
     if ref is None or phase is None:
         return None
     return Observation(ref, phase)
+
+
+def phase_of(summary: Mapping[str, Any]) -> Phase | None:
+    """Return the phase of one entry of a container list; None for one that is being removed."""
+    return _PHASES.get(str(summary.get("State")))
 
 
 def observation_of_inspect(ref: SandboxRef, found: Mapping[str, Any]) -> Observation:

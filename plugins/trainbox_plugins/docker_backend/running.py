@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainbox_guest.shim.disk import DiskUse, disk_use
+from trainbox_guest.shim.log_rate import LogRate
 from trainbox_plugins.docker_backend import cgroups
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
@@ -34,8 +35,10 @@ class Running:
     """A sandbox under watch. Belongs to the event loop; its follower has a thread.
 
     Args:
-        container_id: the engine's id, for the kernel's counters.
+        container_id: the engine's id: a sandbox that stood by has another name than its reference.
+        follower: of its output; told here where that goes.
         measuring: threads for walks through the writable directories.
+        warm: whether it stood by before it had its job.
     """
 
     def __init__(
@@ -43,8 +46,11 @@ class Running:
         engine: EnginePort,
         spec: SandboxSpec,
         container_id: str,
+        follower: Follower,
+        *,
         config: Config,
         measuring: CallThreads,
+        warm: bool = False,
     ) -> None:
         self._engine = engine
         self._spec = spec
@@ -53,16 +59,18 @@ class Running:
         self._measuring = measuring
         self._loop = asyncio.get_running_loop()
         self._memory: cgroups.MemoryUse | None = None
+        self._cpu = cgroups.CpuMeter(whole=not warm)
         self._condemned = _read_note(spec.paths.state)
         self._watch: asyncio.Task[None] | None = None
         self._kills: set[asyncio.Task[None]] = set()
-        self._follower = Follower(engine, spec.ref.name, reconnect_s=config.reconnect_s)
+        self._follower = follower
         self._follower.write_to(
             Sink(
                 spec.paths.log,
                 limit_bytes=spec.limits.log_bytes,
                 flood_bytes=config.log_flood_bytes,
                 on_flood=self._tell_of_flood,
+                rate=LogRate(config.log_bytes_per_s, config.log_lines_per_s, config.log_burst_s),
             )
         )
 
@@ -71,6 +79,11 @@ class Running:
         self._follower.begin(fresh=True)
         await asyncio.wrap_future(self._follower.attached)
 
+    @property
+    def listens(self) -> bool:
+        """Whether its output has been listened to from the start."""
+        return self._follower.attached.done()
+
     def adopt(self) -> None:
         """Take up a container that an earlier daemon started."""
         self._follower.begin(fresh=False)
@@ -78,6 +91,7 @@ class Running:
 
     def watch(self) -> None:
         """Begin to measure what it uses."""
+        self._read_counters()
         self._watch = asyncio.create_task(self._keep_measuring())
 
     async def ended(self) -> Ended:
@@ -90,10 +104,15 @@ class Running:
 
     async def judge(self, seen: Observation, ended: Ended) -> Observation:
         """Add to the engine's last word what only the watch knows: peak, breaches, gaps."""
-        if self._condemned is None:
+        if self._condemned is None and not self._spec.disk_is_sized:
             await self._measure_disk()
         peak = self._memory.peak_bytes if self._memory else None
-        seen = replace(seen, peak_memory_bytes=peak)
+        seen = replace(
+            seen,
+            peak_memory_bytes=peak,
+            cpu_s=self._cpu.cpu_s,
+            peak_cpus=self._cpu.peak_cpus,
+        )
         if self._condemned is not None:
             cause, detail = self._condemned
             return replace(seen, cause=cause, detail=detail)
@@ -135,7 +154,7 @@ class Running:
 
     async def _kill(self) -> None:
         with contextlib.suppress(BackendUnavailable, EngineRefused):  # the next look kills again
-            await self._engine.kill(self._spec.ref.name, "KILL")
+            await self._engine.kill(self._container_id, "KILL")
 
     async def _keep_measuring(self) -> None:
         """Look at memory often and at the disk now and then, until it is dead.
@@ -148,14 +167,14 @@ class Running:
         while not self._follower.ended.done():
             await asyncio.sleep(min(pause, self._config.disk_poll_s))
             pause = min(pause * 1.5, _MEMORY_POLL_S)
-            self._read_memory()
+            self._read_counters()
             if self._loop.time() < disk_due:
                 continue
             disk_due = self._loop.time() + self._config.disk_poll_s
-            if self._condemned is None:
-                await self._measure_disk()
-            else:
+            if self._condemned is not None:
                 self._condemn(*self._condemned)
+            elif not self._spec.disk_is_sized:
+                await self._measure_disk()
 
     async def _measure_disk(self) -> None:
         limit, paths = self._spec.limits.output_bytes, self._spec.paths
@@ -172,11 +191,15 @@ class Running:
             wrote = f"{use.bytes} bytes in {use.entries} files"
             self._condemn(Cause.DISK_LIMIT, f"it wrote {wrote}; {limit} bytes are allowed")
 
-    def _read_memory(self) -> None:
+    def _read_counters(self) -> None:
         """Read the kernel's counters while they last."""
-        use = cgroups.memory_use(self._container_id, self._config.cgroup_parent or "")
+        parent = self._config.cgroup_parent or ""
+        use = cgroups.memory_use(self._container_id, parent)
         if use is not None:
             self._memory = use
+        used_s = cgroups.cpu_used(self._container_id, parent)
+        if used_s is not None:
+            self._cpu.sample(self._loop.time(), used_s)
 
 
 def _read_note(state: Path) -> tuple[Cause, str] | None:
