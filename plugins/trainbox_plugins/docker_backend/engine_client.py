@@ -139,9 +139,9 @@ class DockerEngine:
         return FrameStream(self._exchange("POST", container_target(container, "attach"), query))
 
     def kept_output(self, container: str, *, follow: bool) -> LogStream:
-        query = {"stdout": "1", "stderr": "1", "follow": str(int(follow))}
+        query = {"stdout": "1", "stderr": "1", "follow": str(int(follow)), "timestamps": "1"}
         target = container_target(container, "logs")
-        return FrameStream(self._exchange("GET", target, query, patient=follow))
+        return FrameStream(self._exchange("GET", target, query, patient=follow), stamped=True)
 
     def wait_exit(self, container: str) -> int:
         exchange = self._exchange(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 Json = Mapping[str, Any]
 """A JSON object of the Engine API."""
@@ -43,11 +43,25 @@ class Clash(EngineRefused):
     """409: the name is taken, or the container is in a state that does not allow this."""
 
 
+class Frame(NamedTuple):
+    """A piece of a container's output.
+
+    Attributes:
+        stream: 1 for stdout, 2 for stderr.
+        data: its bytes.
+        at: when the engine took it, in seconds since the epoch; None for just now.
+    """
+
+    stream: int
+    data: bytes
+    at: float | None = None
+
+
 class LogStream(Protocol):
     """Output of one container as it comes. Belongs to one thread; ``close`` may come from any."""
 
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (1 for stdout or 2 for stderr, bytes) until the engine ends the stream.
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield until the engine ends the stream.
 
         Raises:
             BackendUnavailable: the connection broke before the end.

@@ -7,18 +7,21 @@ ended from another thread.
 
 from __future__ import annotations
 
+import calendar
 import http.client
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
-from trainbox_plugins.docker_backend.engine_port import Clash, EngineRefused, NotThere
+from trainbox_plugins.docker_backend.engine_port import Clash, EngineRefused, Frame, NotThere
 from trainbox_sdk.errors import BackendUnavailable
 
 _FRAME_HEAD = struct.Struct(">BxxxL")
 """Stream number, three zero bytes, length: the engine's multiplexed stream format."""
+_STAMP_BYTES = len("2006-01-02T15:04:05.000000000Z ")
 
 
 def refusal(status: int, explanation: str) -> EngineRefused:
@@ -145,12 +148,18 @@ class Exchange:
 
 
 class FrameStream:
-    """The engine's multiplexed output, frame by frame."""
+    """The engine's multiplexed output, frame by frame.
 
-    def __init__(self, exchange: Exchange) -> None:
+    Args:
+        exchange: its answer.
+        stamped: every frame begins with the time at which the engine took it.
+    """
+
+    def __init__(self, exchange: Exchange, *, stamped: bool = False) -> None:
         self._exchange = exchange
+        self._stamped = stamped
 
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+    def __iter__(self) -> Iterator[Frame]:
         try:
             while head := self._exchange.read(_FRAME_HEAD.size):
                 if len(head) < _FRAME_HEAD.size:
@@ -158,7 +167,9 @@ class FrameStream:
                 stream, length = _FRAME_HEAD.unpack(head)
                 payload = self._exchange.read(length)
                 if payload:
-                    yield stream, payload
+                    yield (
+                        _without_stamp(stream, payload) if self._stamped else Frame(stream, payload)
+                    )
                 if len(payload) < length:
                     return
         finally:
@@ -167,6 +178,17 @@ class FrameStream:
     def close(self) -> None:
         """End the iteration soon, from any thread."""
         self._exchange.close()
+
+
+def _without_stamp(stream: int, payload: bytes) -> Frame:
+    """Return a frame whose time stands before its text (RFC 3339, nanoseconds, UTC)."""
+    stamp, text = payload[:_STAMP_BYTES], payload[_STAMP_BYTES:]
+    try:
+        seconds = calendar.timegm(time.strptime(stamp[:19].decode("ascii"), "%Y-%m-%dT%H:%M:%S"))
+        at = seconds + float(stamp[19:29])
+    except ValueError:  # an engine that writes them otherwise: better a stamp too much than no text
+        return Frame(stream, payload)
+    return Frame(stream, text, at)
 
 
 def container_target(container: str, verb: str) -> str:

@@ -239,7 +239,7 @@ class ImageBuilder:
     def _output(self, container: str) -> bytes:
         stream = self._engine.kept_output(container, follow=False)
         try:
-            return b"".join(piece for _, piece in stream)[-_LOG_BYTES:]
+            return b"".join(frame.data for frame in stream)[-_LOG_BYTES:]
         finally:
             stream.close()
 
