@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest
 from trainbox_plugins.docker_backend.backend import DockerBackend
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
+from trainbox_plugins.docker_backend.testing import WarmDocker
 from trainbox_sdk.backends import SandboxBackend, SandboxSpec
 from trainbox_sdk.environments import BuildProgress, BuiltEnvironment, Environment
-from trainbox_sdk.errors import BackendRejected, BackendUnavailable
 from trainbox_sdk.testing.backend import BackendContract
 from trainbox_sdk.testing.fake_backend import FakeBackend, FakeHost
 from trainbox_sdk.testing.guest_programs import Program
@@ -51,24 +50,6 @@ class TestDocker(BackendContract):
         return DockerBackend(DockerEngine(), config, NoEnvironments())
 
 
-class WarmDocker(DockerBackend):
-    """A backend each of whose sandboxes has stood by."""
-
-    def __init__(self, home: Path) -> None:
-        super().__init__(DockerEngine(), Config(standby="on", disk_poll_s=0.2), NoEnvironments())
-        self._test_home = home
-
-    async def open(self, instance: str, home: Path | None = None) -> None:
-        await super().open(instance, home or self._test_home)
-
-    async def prepare(self, spec: SandboxSpec) -> None:
-        # What cannot stand by is refused in the ordinary way.
-        with contextlib.suppress(BackendRejected, BackendUnavailable):
-            await self.standby.fill(spec)
-        await super().prepare(spec)
-        assert self.standby.handed(spec.ref.name), "it started cold"
-
-
 @pytest.mark.docker
 class TestDockerWarm(TestDocker):
     """The same promises, kept by sandboxes that stood by before they had their job."""
@@ -83,10 +64,9 @@ class TestDockerWarm(TestDocker):
     @pytest.fixture(autouse=True)
     def _home(self, tmp_path: Path) -> None:
         self.home = tmp_path / "home"
-        self.home.mkdir()
 
     def make_backend(self) -> SandboxBackend:
-        return WarmDocker(self.home)
+        return WarmDocker(self.home, NoEnvironments(), Config(disk_poll_s=0.2))
 
 
 class NoEnvironments:

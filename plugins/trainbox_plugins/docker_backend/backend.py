@@ -91,10 +91,9 @@ class DockerBackend:
         kept = promises(info, self._config, self._confinement)
         trouble = trouble_of(info, self._config)
         sees_mounts = await asyncio.to_thread(engine_sees_mounts, self._config.socket_url)
-        found = f"Docker Engine {version} on {info.get('OperatingSystem')}"
         return Health(
             ok=not trouble,
-            detail=trouble or f"{found}; {self.standby.sentence()}",
+            detail=trouble or f"Docker Engine {version}; {self.standby.sentence()}",
             version=version,
             promises=kept,
             untrusted=all(promise.level is not Level.NONE for promise in kept),

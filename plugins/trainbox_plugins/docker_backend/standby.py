@@ -115,7 +115,7 @@ class Standby:
         return self._directory(note).waits()
 
     def follower(self, name: str, container: str) -> Follower:
-        """Return who has listened to a sandbox since it stood by, or a new one for its container."""
+        """Return who has listened to a sandbox since it stood by, or a new one."""
         known = self._followers.pop(name, None)
         return known or Follower(self._engine, container, reconnect_s=self._config.reconnect_s)
 
