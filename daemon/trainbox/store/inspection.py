@@ -6,11 +6,13 @@ Read-only, beside a daemon that runs or without one.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from trainbox.store.audit_chain import ChainJudge, entry_of, read_anchors
 from trainbox.store.connections import connect
@@ -75,16 +77,27 @@ def inspect(database: Path, *, anchors: Path | None = None, thorough: bool = Fal
 def digests(database: Path) -> frozenset[str]:
     """Return every ``sha256:<hex>`` whose bytes some row needs.
 
+    Of a database that an older trainbox wrote too: what it has no table for, it has no rows of.
+
     Raises:
-        StoreError: the database cannot be read, or is of another schema.
+        StoreError: the database cannot be read.
     """
     try:
         with closing(connect(database, mode="ro")) as connection:
             return frozenset(
-                str(row[0]) for sql in REFERENCES.values() for row in connection.execute(sql)
+                str(row[0]) for sql in REFERENCES.values() for row in _rows_of(connection, sql)
             )
     except sqlite3.Error as error:
         raise StoreError(database, f"the database cannot be read: {error}") from error
+
+
+def _rows_of(connection: sqlite3.Connection, sql: str) -> Iterable[Any]:
+    try:
+        return connection.execute(sql)
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith("no such table: "):
+            raise
+        return ()
 
 
 def _inspect(connection: sqlite3.Connection, anchors: Path | None, *, thorough: bool) -> Inspection:
