@@ -36,8 +36,8 @@ def config(tmp_path):
 @pytest.fixture
 def engine():
     made = FakeEngine()
-    info = {**vars(fake_data.TASK), "name": "custom_script"}
-    made.further_tasks.append(TaskInfo(**info))
+    for name in ("custom_script", "regression"):
+        made.further_tasks.append(TaskInfo(**{**vars(fake_data.TASK), "name": name}))
     yield made
     made.close()
 
