@@ -181,11 +181,11 @@ class TestAnOutput:
 
     async def test_a_pipe(self, world: World) -> None:
         code, reason = await self.refused(world, lambda output: os.mkfifo(output / "model.onnx"))
-        assert (code, reason) == ("output_refused", "model.onnx is not a regular file")
+        assert (code, reason) == ("output_refused", "model.onnx is a pipe, not a regular file")
 
     async def test_a_directory(self, world: World) -> None:
         code, reason = await self.refused(world, lambda output: (output / "model.onnx").mkdir())
-        assert (code, reason) == ("output_refused", "model.onnx is not a regular file")
+        assert (code, reason) == ("output_refused", "model.onnx is a directory; write a file")
 
     async def test_a_file_with_a_second_name(self, world: World) -> None:
         def leave(output: Path) -> None:

@@ -104,6 +104,9 @@ REASONS: Mapping[str, Reason] = {
     "output_refused": Reason(
         "artifact", "What it left is no plain file of the declared size.", (_A.TELL_AUTHOR,)
     ),
+    "output_changed": Reason(
+        "artifact", "What it left was still written to after its end.", (_A.RETRY, _A.TELL_AUTHOR)
+    ),
     "artifact_refused": Reason(
         "artifact", "A second sandbox could not load or run what it left.", (_A.TELL_AUTHOR,)
     ),

@@ -30,6 +30,11 @@ class Requests:
         self._files = files
         self._grace_s = grace_s
 
+    @property
+    def instance(self) -> str:
+        """Whose sandboxes these are."""
+        return self._store.instance
+
     async def step_spec(
         self,
         step: StepRecord,

@@ -11,7 +11,7 @@ from trainbox.engine.builds import Builds
 from trainbox.engine.outputs import Collected, OutputRefused, read_result
 from trainbox.engine.patience import Notice, patiently
 from trainbox.engine.requests import Requests
-from trainbox.engine.sandboxes import SandboxFiles, checked_outputs
+from trainbox.engine.sandboxes import SandboxFiles, checked_outputs, ref_of
 from trainbox.engine.staging import CodeStage
 from trainbox.engine.verdict import StepEnds, Verdict
 from trainbox.engine.watch import Ended, Watch
@@ -25,6 +25,10 @@ from trainbox_sdk.tasks import ArtifactCheck
 RUNS = 3
 """How often a check is begun when its sandbox is lost. It only reads, so it can be run again, and
 hours of training hang on it."""
+
+
+MOST_CHECKED = 16
+"""Models of one directory that are checked, each in a sandbox of its own."""
 
 
 class CheckShop(Protocol):
@@ -78,16 +82,30 @@ class Verifier:
             PluginError: the check is not registered any more.
         """
         found: dict[str, Mapping[str, object]] = {}
-        artifacts = {artifact.name: artifact for artifact in collected.artifacts}
         for role, output in checked_outputs(step.plan).items():
             check = self._shop.checks.get(output.check or "")
             if check is None:
                 raise PluginError(f"no plugin registers the check {output.check!r}")
-            if output.name in artifacts:
-                artifact = artifacts[output.name]
-                claim = collected.result.get("preview")
-                found[output.name] = await self._check(step, role, check, artifact, claim)
+            claim = collected.result.get("preview")
+            artifacts = collected.to_check.get(output.name, ())
+            if len(artifacts) > MOST_CHECKED:
+                raise OutputRefused(
+                    "artifact_refused",
+                    f"{output.name} holds {len(artifacts)} ONNX models, at most {MOST_CHECKED} "
+                    "are checked",
+                )
+            for artifact in artifacts:
+                if len(artifacts) > 1:
+                    # One sandbox each, under one name after the other: what is found under it may
+                    # be another file's, or of a daemon that was killed.
+                    await self._remove(step, role)
+                found[artifact.name] = await self._check(step, role, check, artifact, claim)
         return found
+
+    async def _remove(self, step: StepRecord, role: str) -> None:
+        ref = ref_of(self._requests.instance, step, role)
+        await patiently(lambda: self._backend.remove(ref), self._notice)
+        await asyncio.to_thread(self._shop.files.discard_check, step, role)
 
     async def _check(
         self,
@@ -102,8 +120,7 @@ class Verifier:
             decided = await self._run(spec)
             if decided.state is not State.INTERRUPTED:
                 return _accepted(spec, artifact, decided)
-            await patiently(lambda: self._backend.remove(spec.ref), self._notice)  # noqa: B023
-            await asyncio.to_thread(self._shop.files.discard_check, step, role)
+            await self._remove(step, role)
         raise StepEnds(
             decided.reason_code, f"while it was checked, {decided.reason}", State.INTERRUPTED
         )

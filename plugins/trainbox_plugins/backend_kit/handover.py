@@ -35,7 +35,7 @@ def fit_for_guest(paths: Paths, uid: int | None, gid: int | None) -> None:
 def given_paths(paths: Paths) -> tuple[Path, ...]:
     """Return what the guest reads and never writes."""
     dataset = () if paths.dataset is None else (paths.dataset,)
-    inputs = () if paths.inputs is None else (paths.inputs, *sorted(paths.inputs.iterdir()))
+    inputs = () if paths.inputs is None else (paths.inputs, *sorted(paths.inputs.rglob("*")))
     return (paths.spec, paths.code, *inputs, *dataset)
 
 
