@@ -164,6 +164,15 @@ class Builds:
         """Return what a plugin registered under a name, or None."""
         return self._environments.get(name)
 
+    def modules(self, plan: StepPlan) -> tuple[str, ...]:
+        """Return what a step's guest imports first: heavy libraries, then the module of its entry.
+
+        A sandbox that stands by does so before it has a job.
+        """
+        environment = self.environment(plan.environment)
+        libraries = () if environment is None else environment.warm_imports
+        return (*libraries, plan.entry.partition(":")[0])
+
     def forget(self, backend: str, name: str) -> None:
         """Drop what is remembered; the next step looks again."""
         for key in [key for key in self._built if (key.backend, key.name) == (backend, name)]:

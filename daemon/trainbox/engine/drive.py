@@ -186,6 +186,7 @@ class Driver:
             deadline_at=deadline_at,
             sized=await self._shop.sized(self._backend.name),
         )
+        spec = replace(spec, modules=self._shop.builds.modules(self.step.plan))
 
         async def start() -> None:
             await self._backend.prepare(spec)
