@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any, Callable, cast
 
-from trainbox_guest import protocol
+from trainbox_guest import protocol, second_layer
 from trainbox_guest.run import GuestError, Run
 
 
@@ -52,8 +52,9 @@ def run_step(run: Run) -> int:
 def main() -> int:
     """Run the step the environment describes."""
     try:
+        second_layer.put_on()
         run = Run.from_environment()
-    except protocol.ProtocolError as error:
+    except (protocol.ProtocolError, OSError) as error:
         print(f"trainbox_guest: {error}", file=sys.stderr)
         return protocol.EXIT_PROTOCOL
     return run_step(run)

@@ -12,7 +12,7 @@ from trainbox_plugins.docker_backend.promises import promises
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sandbox.md").read_text()
-SOURCES = [*ROOT.glob("tests/docker/*.py"), *ROOT.glob("tests/hostile/test_docker.py")]
+SOURCES = [*ROOT.glob("tests/docker/*.py"), *ROOT.glob("tests/hostile/*.py")]
 SOURCES.append(ROOT / "daemon" / "trainbox_sdk" / "testing" / "backend.py")
 SOURCES += ROOT.glob("daemon/trainbox_sdk/testing/backend_*.py")
 
@@ -22,6 +22,16 @@ def test_every_test_the_page_names_exists() -> None:
     written = set(re.findall(r"def (test_\w+)", "\n".join(path.read_text() for path in SOURCES)))
     assert named
     assert named - written == set()
+
+
+def test_every_attack_the_page_names_exists() -> None:
+    promised = PAGE.partition("## Promises")[2].partition("\n## ")[0]
+    shown = [line.split("|")[3] for line in promised.splitlines() if line.startswith("| ")][1:]
+    named = set(re.findall(r"`([a-z_]+)`", " ".join(shown))) - {"seccomp"}
+    code = "\n".join(path.read_text() for path in ROOT.glob("tests/hostile/guest/attack_*.py"))
+    attacks = set(re.findall(r"^def (\w+)", code, re.MULTILINE))
+    assert {name for name in named if not name.startswith("test_")} - attacks == set()
+    assert named & attacks
 
 
 def test_every_promise_is_on_the_page() -> None:

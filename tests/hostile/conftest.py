@@ -1,22 +1,39 @@
-"""Sandboxes for attacks: small limits, and a backend whose watchdog looks often."""
+"""Arenas for attacks: small limits, and backends whose watch looks often."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from trainbox_plugins.docker_backend.backend import DockerBackend
-from trainbox_plugins.docker_backend.config import Config
-from trainbox_plugins.docker_backend.engine_client import DockerEngine
-from trainbox_sdk.testing.backend import MakeSpec, SandboxFiles
+sys.path.insert(0, str(Path(__file__).parent))
 
-MIB = 1024**2
-CONFIG = Config(disk_poll_s=0.2, log_flood_bytes=8 * MIB, max_files=2000)
+from arena import Arena, Lures, NewArena
+
+from trainbox.blobs import BlobStore
+from trainbox_plugins.docker_backend.backend import DockerBackend
+from trainbox_plugins.docker_backend.config import Config as DockerConfig
+from trainbox_plugins.docker_backend.engine_client import DockerEngine
+from trainbox_plugins.environments.testing import tiny_environment
+from trainbox_plugins.environments.wheelhouse import Wheelhouse
+from trainbox_plugins.process_backend.backend import ProcessBackend
+from trainbox_plugins.process_backend.config import Config as ProcessConfig
+from trainbox_plugins.process_backend.venvs import Venvs
+from trainbox_sdk.backends import SandboxBackend
+from trainbox_sdk.testing.backend import MIB, MakeSpec, SandboxFiles
+
+DOCKER = DockerConfig(disk_poll_s=0.2, log_flood_bytes=8 * MIB, max_files=2000)
+
+
+class NoEnvironments:
+    """Nothing is built in these tests."""
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +48,51 @@ def host_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def instance() -> str:
-    return f"hostile-{uuid.uuid4().hex[:8]}"
+def venv(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tiny")
+    venvs = Venvs(folder / "venvs", Wheelhouse(folder / "wheels", folder), {})
+    return venvs.build(tiny_environment(folder), lambda fraction, sentence: None).reference
 
 
 @pytest.fixture(scope="module")
-def make(host_folder: Path, docker_base_image: str, instance: str) -> MakeSpec:
-    return MakeSpec(SandboxFiles(host_folder), docker_base_image, instance)
+def new_arena(request: pytest.FixtureRequest, host_folder: Path) -> NewArena:
+    """Return what opens an arena of a kind.
 
+    ``docker-cold``; ``docker-filtered``, with the engine's own profile and the filter from inside;
+    ``process``; ``process-bare``, without cgroups and without disks of fixed size.
+    """
 
-@pytest.fixture(scope="session")
-def new_backend() -> Callable[[], DockerBackend]:
-    def build() -> DockerBackend:
-        return DockerBackend(DockerEngine(), CONFIG, NoEnvironments())  # type: ignore[arg-type]
+    def backend_of(kind: str, folder: Path) -> tuple[SandboxBackend, str]:
+        if kind.startswith("process"):
+            config = ProcessConfig(
+                cgroups=kind == "process",
+                index_dir=folder / "index",
+                cache_dir=folder / "cache",
+                output_entries=2000,
+                log_flood_bytes=8 * MIB,
+            )
+            return ProcessBackend(config), request.getfixturevalue("venv")
+        image = request.getfixturevalue("docker_base_image")
+        profile: Literal["own", "engine"] = "engine" if kind == "docker-filtered" else "own"
+        config = DOCKER.model_copy(update={"seccomp_profile": profile})
+        return DockerBackend(DockerEngine(), config, NoEnvironments()), image  # type: ignore[arg-type]
 
-    return build
+    @asynccontextmanager
+    async def opened(kind: str) -> AsyncIterator[Arena]:
+        folder = host_folder / kind
+        folder.mkdir()
+        backend, environment = backend_of(kind, folder)
+        instance = f"hostile-{uuid.uuid4().hex[:8]}"
+        await backend.open(instance)
+        lures = Lures(folder)
+        make = MakeSpec(SandboxFiles(folder / "sandboxes"), environment, instance)
+        sized = (await backend.probe()).sees_mounts and kind != "process-bare"
+        disks = folder / "disks" if sized else None
+        arena = Arena(kind, backend, make, lures, BlobStore(folder / "blobs"), disks=disks)
+        yield arena
+        arena.close()
+        for seen in (await backend.observe()).values():
+            await backend.remove(seen.ref)
+        await backend.close()
 
-
-class NoEnvironments:
-    """Nothing is built in these tests."""
+    return opened

@@ -61,7 +61,9 @@ def test_filter_looks_at_arguments(machine: str) -> None:
     program = seccomp.program(machine, internet=True)
     alone = seccomp.program(machine, internet=False)
     for family, expected in ((1, ALLOW), (2, ALLOW), (10, ALLOW), (16, ALLOW)):
-        assert verdict(program, arch, SOCKET[machine], family, 1) == expected
+        assert verdict(program, arch, SOCKET[machine], family, 1, 0) == expected
+    for protocol in (6, 9, 12, 15):  # xfrm, audit, netfilter, uevents
+        assert verdict(program, arch, SOCKET[machine], 16, 3, protocol) == ERRNO | errno.EACCES
     for family in (17, 31, 38, 40):  # packet, bluetooth, alg, vsock
         assert verdict(program, arch, SOCKET[machine], family, 1) == ERRNO | errno.EACCES
     assert verdict(alone, arch, SOCKET[machine], 1, 1) == ALLOW

@@ -31,7 +31,16 @@ def confinement_of(config: Config) -> Confinement:
         seccomp=seccomp.profile(config),
         runtime=config.runtime or "",
         cgroup_parent=config.cgroup_parent or "",
+        filter_inside=filters_inside(config),
     )
+
+
+def filters_inside(config: Config) -> bool:
+    """Whether the guest adds a filter of its own: where the profile is not ours, or may not count.
+
+    Runtimes with a kernel of their own, such as gVisor, pass over an engine's profile.
+    """
+    return config.seccomp_profile != "own" or bool(config.runtime)
 
 
 def trouble_of(info: Json, config: Config) -> str:

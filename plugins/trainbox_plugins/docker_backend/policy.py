@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainbox_guest import second_layer
 from trainbox_plugins.backend_kit import command
 from trainbox_sdk.backends import InsidePaths, SandboxRef, SandboxSpec
 from trainbox_sdk.errors import BackendRejected
@@ -36,6 +37,7 @@ class Confinement:
         runtime: OCI runtime, or empty for the engine's default.
         cgroup_parent: or empty for the engine's default.
         gpu_devices: ids of the devices this sandbox gets.
+        filter_inside: whether the guest puts on a system call filter of its own.
     """
 
     uid: int
@@ -44,6 +46,7 @@ class Confinement:
     runtime: str = ""
     cgroup_parent: str = ""
     gpu_devices: tuple[str, ...] = ()
+    filter_inside: bool = False
 
 
 def inside_paths(spec: SandboxSpec) -> InsidePaths:
@@ -75,6 +78,8 @@ def sandbox_policy(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any
             hint="tags move; use the reference that build_environment returned",
         )
     environment = command.environment(spec, inside_paths(spec))
+    if confinement.filter_inside:
+        environment[second_layer.ENV_FILTER] = "1"
     return {
         "Image": spec.environment,
         "Entrypoint": [],
