@@ -170,6 +170,7 @@ def _fetch(session: Session, job: dict[str, Any], output: Path | None) -> None:
             one["bytes"],
         )
         for one in files
+        if not _whole_of(one["name"], files)
     ]
     pull.fetch_all(session, wanted)
     if session.json:
@@ -180,3 +181,9 @@ def _fetch(session: Session, job: dict[str, Any], output: Path | None) -> None:
         return
     talk(f"{len(wanted)} files, {human_bytes(sum(one.bytes for one in wanted))}.")
     click.echo(str(folder))
+
+
+def _whole_of(name: str, files: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether this is the tar of a directory whose files are all there, too."""
+    stem = name.removesuffix(".tar")
+    return stem != name and any(one["name"].startswith(f"{stem}/") for one in files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trainbox.blobs import BlobStore
 from trainbox.clock import now
@@ -137,7 +137,8 @@ class Requests:
                 code=code,
                 scratch_key=scratch_key(step, role),
                 deadline_at=now() + timedelta(seconds=check.timeout_s),
-                dataset=(self._blobs.path(artifact.digest), artifact.name),
+                # Of a file in a tree the last part: what it is called inside is one name.
+                dataset=(self._blobs.path(artifact.digest), PurePosixPath(artifact.name).name),
                 sized=sized,
             )
         )
@@ -170,6 +171,7 @@ class Requests:
         left = {
             f"{artifact.step}.{artifact.name}": self._blobs.path(artifact.digest)
             for artifact in await self._store.jobs.artifacts(step.job_id)
-            if artifact.step in step.plan.after
+            # Files of a tree come as the one tar that stands for all of them.
+            if artifact.step in step.plan.after and "/" not in artifact.name
         }
         return {**left, **given}
