@@ -154,6 +154,31 @@ class BaseJob(Document, Generic[M]):
         response = yield Request("GET", self._path("/logs"), headers={"Accept": "*/*"})
         return str(response.content.decode(errors="replace"))
 
+    def _log_lines(
+        self,
+        *,
+        level: str | None = None,
+        text: str | None = None,
+        limit: int = 500,
+        offset: int = 0,
+        tail: bool = False,
+    ) -> Steps[list[Document]]:
+        """Return lines with ``number``, ``level``, ``message``, ``at``, ``stream`` and ``attempt``.
+
+        Args:
+            level: at least so grave: ``debug``, ``info``, ``warning`` or ``error``.
+            text: that occurs in them; the case of letters does not matter.
+            limit: how many at most, up to 5000.
+            offset: how many of those that match to leave out.
+            tail: the last ones rather than the first; offset counts from the end then.
+        """
+        wanted = {"level": level, "text": text, "limit": limit, "offset": offset or None}
+        params = {key: value for key, value in wanted.items() if value is not None}
+        if tail:
+            params["tail"] = "true"
+        response = yield Request("GET", self._path("/log-lines"), params=params)
+        return [Document(line) for line in response.json()["lines"]]
+
     def _artifacts(self) -> Steps[list[Document]]:
         """List the files the job left behind."""
         response = yield Request("GET", self._path("/artifacts"))
@@ -178,6 +203,7 @@ class Job(BaseJob[Model]):
     cancel = blocking(BaseJob[Model]._cancel)
     retry = blocking(BaseJob[Model]._retry)
     logs = blocking(BaseJob[Model]._logs)
+    log_lines = blocking(BaseJob[Model]._log_lines)
     artifacts = blocking(BaseJob[Model]._artifacts)
     metric_history = blocking(BaseJob[Model]._metric_history)
 
@@ -190,6 +216,7 @@ class AsyncJob(BaseJob[AsyncModel]):
     cancel = awaiting(BaseJob[AsyncModel]._cancel)
     retry = awaiting(BaseJob[AsyncModel]._retry)
     logs = awaiting(BaseJob[AsyncModel]._logs)
+    log_lines = awaiting(BaseJob[AsyncModel]._log_lines)
     artifacts = awaiting(BaseJob[AsyncModel]._artifacts)
     metric_history = awaiting(BaseJob[AsyncModel]._metric_history)
 

@@ -149,6 +149,28 @@ def test_logs_under_json_are_lines(run, daemon, job):
     assert run("jobs", "logs", made, "--json").json() == {"job_id": made, "text": "one\n"}
 
 
+def test_lines_of_a_log_by_level_text_and_from_the_end(run, daemon, job):
+    made = job()
+    said = b"one\nWARNING: two\nERROR: three\nDEBUG: four\nERROR: \x1b[31mfive\n"
+    daemon.do(daemon.engine.write_log(made, said))
+    assert run("jobs", "logs", made, "--level", "error").out == "ERROR: three\nERROR: five\n"
+    assert run("jobs", "logs", made, "--grep", "error", "--tail", 1).out == "ERROR: five\n"
+    assert run("jobs", "logs", made, "--tail", 2).out == "DEBUG: four\nERROR: five\n"
+    assert run("jobs", "logs", made, "--tail", 50).out.count("\n") == 5
+    assert run("jobs", "logs", made, "--level", "error", "--grep", "one").out == ""
+    line = run("jobs", "logs", made, "--grep", "two", "--json").json()
+    assert (line["number"], line["level"]) == (2, "warning")
+    assert "--follow" in run("jobs", "logs", made, "-f", "--tail", 1, code=2).err
+
+
+def test_many_lines_come_page_by_page(run, daemon, job):
+    made = job()
+    daemon.do(daemon.engine.write_log(made, b"".join(b"%d\n" % n for n in range(12_345))))
+    out = run("jobs", "logs", made, "--level", "debug").out
+    assert out.splitlines() == [str(n) for n in range(12_345)]
+    assert run("jobs", "logs", made, "--tail", 6000).out.splitlines()[0] == "6345"
+
+
 def test_a_failed_job_says_why_even_where_the_report_does_not_come(run, daemon, job):
     made = job()
     daemon.do(daemon.engine.finish(made, State.FAILED, "no memory left"))

@@ -108,6 +108,8 @@ def test_a_failed_job_raises_with_its_reason_and_the_end_of_its_log(client, data
     assert failed.value.reason_code in str(failed.value)
     assert failed.value.job["state"] == "failed"
     assert job.ended
+    lines = job.log_lines(limit=3, tail=True, level="debug", text="")
+    assert [line["message"] for line in lines] == job.logs().splitlines()[-3:]
 
 
 def test_patience_and_cancelling(client, dataset):

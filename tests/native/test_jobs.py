@@ -185,7 +185,7 @@ async def test_cancel_and_retry(api, job, problem):
     await problem(await api.http.post(f"/v1/jobs/{made['id']}/retry"), 409, "not_retryable")
 
 
-@pytest.mark.parametrize("path", ["", "/logs", "/events", "/artifacts"])
+@pytest.mark.parametrize("path", ["", "/logs", "/log-lines", "/events", "/artifacts"])
 async def test_no_such_job_and_not_yours_look_the_same(api, job, problem, stranger, path):
     made = await job()
     missing = await problem(await api.http.get(f"/v1/jobs/nope{path}"), 404, "job_not_found")

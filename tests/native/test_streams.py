@@ -251,3 +251,38 @@ async def test_readers_that_leave_let_go_of_the_engine(api, job):
     async with asyncio.timeout(20):
         while len(asyncio.all_tasks()) > before + 1:
             await asyncio.sleep(0.02)
+
+
+async def test_log_lines_by_level_text_and_place(api, job):
+    made = await job()
+    url = f"/v1/jobs/{made['id']}/log-lines"
+    said = b"INFO:a:one\n\x1b[33mWARNING:a:two\x1b[0m\nERROR:a:\xff three\n<script>\n"
+    await api.engine.write_log(made["id"], said)
+    found = await (await api.http.get(url)).json()
+    assert (found["matching"], found["total"]) == (4, 4)
+    assert found["lines"][1] == {
+        "number": 2,
+        "level": "warning",
+        "message": "WARNING:a:two",
+        "at": None,
+        "stream": None,
+        "attempt": 1,
+    }
+
+    async def messages(query: str) -> list[str]:
+        page = await (await api.http.get(f"{url}?{query}")).json()
+        return [line["message"] for line in page["lines"]]
+
+    assert await messages("level=warning") == ["WARNING:a:two", "ERROR:a:\ufffd three"]
+    assert await messages("text=A:O") == ["INFO:a:one"]
+    assert await messages("limit=1&offset=1") == ["WARNING:a:two"]
+    assert await messages("limit=1&tail=true&offset=1") == ["ERROR:a:\ufffd three"]
+
+
+@pytest.mark.parametrize(
+    "query", ["level=loud", "limit=0", "limit=5001", "offset=-1", "tail=perhaps", "q=x"]
+)
+async def test_wrong_queries_for_lines(api, job, problem, query):
+    made = await job()
+    reply = await api.http.get(f"/v1/jobs/{made['id']}/log-lines?{query}")
+    await problem(reply, 422, "validation_failed")

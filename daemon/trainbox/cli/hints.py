@@ -11,6 +11,7 @@ COMMANDS: Mapping[str, str] = {
     "GET /v1/jobs/{}/reproduce": "jobs reproduce {}",
     "GET /v1/jobs/{}/explain": "jobs explain {}",
     "GET /v1/jobs/{}/logs": "jobs logs {}",
+    "GET /v1/jobs/{}/log-lines": "jobs logs {}",
     "GET /v1/jobs/{}/events": "jobs events {}",
     "POST /v1/jobs": "jobs submit",
     "POST /v1/jobs/{}/cancel": "jobs cancel {}",

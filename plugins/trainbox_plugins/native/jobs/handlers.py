@@ -9,6 +9,7 @@ from aiohttp import web
 from trainbox_plugins.native.config import Config
 from trainbox_plugins.native.jobs import streams, translate, wire
 from trainbox_plugins.native.jobs.changes import Changes
+from trainbox_plugins.native.jobs.log_lines import LogLines
 from trainbox_plugins.native.jobs.reports import Reports
 from trainbox_plugins.native.replies import file_reply, json_reply, page_reply
 from trainbox_plugins.native.requests import idempotency_key, json_body, query, require_finite
@@ -56,6 +57,7 @@ class Jobs:
         return [
             *Reports(self._engine).endpoints(),
             *Changes(self._engine).endpoints(),
+            *LogLines(self._engine).endpoints(),
             Endpoint(
                 "POST",
                 "/v1/jobs",
