@@ -343,3 +343,25 @@ async def test_the_audit_log_of_a_model(client, model_id, engine):
     assert [each["event_type"] for each in activity["events"]] == actions[::-1][1:3]
     only = await client("GET", f"{model_id}/activity?event_type=model.created")
     assert only["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "fractions", "variables", "completed", "total"),
+    [
+        ([1, 2, 3], [3 / 7], {}, 3, 7),
+        ([0, 1, 2], [], {"EPOCHS": "50"}, 3, 50),
+        ([0.5, 1.0, 1.5], [0.3], {}, 1, 5),
+        ([1, 2], [0.123], {}, 2, None),
+        ([1, 9], [], {"EPOCHS": "many"}, 9, None),
+        ([], [0.5], {}, None, None),
+    ],
+)
+async def test_epochs(client, model_id, engine, epochs, fractions, variables, completed, total):
+    run = await client.train(model_id, environment_vars=variables)
+    job = job_of(engine, run)
+    for epoch in epochs:
+        await engine.emit(job.id, "metric", name="loss", value=1.0, epoch=epoch)
+    for fraction in fractions:
+        await engine.emit(job.id, "progress", fraction=fraction)
+    said = await client("GET", f"{model_id}/training-metrics")
+    assert (said["epochs_completed"], said["total_epochs"]) == (completed, total)

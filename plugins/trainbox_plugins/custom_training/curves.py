@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -13,6 +13,9 @@ from trainbox_sdk.jobs import JobEvent
 
 T = TypeVar("T")
 
+MOST_EPOCHS = 10**9
+CLOSE = 1e-6
+"""A fraction has some 16 digits; a step's part of all steps is not this close by chance."""
 _ENDS = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
@@ -21,13 +24,13 @@ class Curves:
     """Metrics by name, in the order they came.
 
     Attributes:
-        epochs: epochs that have been reported.
-        total: epochs there will be, where the script says so.
+        total: epochs there will be, where the script's own progress tells.
     """
 
     points: dict[str, list[PointOut]] = field(default_factory=dict)
-    epochs: int | None = None
     total: int | None = None
+    _epoch: float | None = None
+    _whole: set[int] = field(default_factory=set)
 
     def take(self, event: JobEvent) -> None:
         """Add what an event says."""
@@ -41,14 +44,29 @@ class Curves:
             }
             self.points.setdefault(str(data.get("name")), []).append(point)
             self._reach(point["epoch"])
-        if event.kind in {"metric", "progress"}:
-            self.total = _count(data.get("total_epochs")) or self.total
-            self._reach(_number(data.get("epochs_completed")))
+        elif event.kind == "progress":
+            self.total = _total(self._epoch, _number(data.get("fraction"))) or self.total
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs that were reported, whether the script counts them from 0 or from 1."""
+        if not self._whole:
+            return None
+        return max(len(self._whole), *self._whole)
 
     def _reach(self, epoch: float | None) -> None:
-        count = _count(epoch)
-        if count is not None:
-            self.epochs = max(self.epochs or 0, count)
+        if epoch is not None and 0 <= epoch <= MOST_EPOCHS:
+            self._epoch = epoch
+            if float(epoch).is_integer():
+                self._whole.add(int(epoch))
+
+
+def declared_epochs(params: Mapping[str, Any]) -> int | None:
+    """Return how many epochs a script is told to run, by the variable that says so in most."""
+    variables = params.get("environment_vars")
+    text = variables.get("EPOCHS", "") if isinstance(variables, Mapping) else ""
+    fine = isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 9  # noqa: PLR2004
+    return int(text) if fine else None
 
 
 def thinned(points: Sequence[T], resolution: int) -> list[T]:
@@ -90,6 +108,10 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _count(value: Any) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and 0 <= number <= 2**53 else None
+def _total(epoch: float | None, fraction: float | None) -> int | None:
+    """Return the total of which an epoch is that fraction, where that is a whole number."""
+    if not epoch or not fraction:
+        return None
+    total = epoch / fraction
+    near = round(total)
+    return near if 0 < near <= MOST_EPOCHS and abs(total - near) < CLOSE * near else None

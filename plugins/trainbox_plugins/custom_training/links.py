@@ -45,7 +45,7 @@ class Links:
             Forbidden: it was changed, or its time is over.
         """
         right = _mac(await self._secret(), model_id, artifact_id, expires)
-        if not hmac.compare_digest(right, signature):
+        if not hmac.compare_digest(right.encode(), signature.encode()):
             raise Forbidden("This link was not made by this daemon, or has been changed.")
         if time.time() >= expires:
             raise Forbidden("This link has expired; ask for a new one.")

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from trainbox_plugins.custom_training import answers, wire
 from trainbox_plugins.custom_training.credentials import Caller
-from trainbox_plugins.custom_training.curves import Curves, stages, thinned
+from trainbox_plugins.custom_training.curves import Curves, declared_epochs, stages, thinned
 from trainbox_plugins.custom_training.library import Library
 from trainbox_plugins.custom_training.names import run_status, stamp
 from trainbox_plugins.custom_training.reading import json_reply, query
@@ -81,7 +81,7 @@ class Progress:
             "status": run_status(job),
             "metrics": {name: thinned(points, asked.resolution) for name, points in wanted.items()},
             "epochs_completed": curves.epochs,
-            "total_epochs": curves.total,
+            "total_epochs": curves.total or declared_epochs(job.params),
         }
         return json_reply(out)
 
