@@ -51,11 +51,13 @@ class Ground:
         image: id of an image of this engine.
         title: where it comes from, for people.
         prefix: the Python to put into it; None where it has its own as ``python3``.
+        is_environment: whether it is an environment already, to be changed.
     """
 
     image: str
     title: str
     prefix: Prefix | None = None
+    is_environment: bool = False
 
 
 class Bases:

@@ -38,7 +38,7 @@ def install_body(
     return {
         "Image": ground.image,
         "Entrypoint": [],
-        "Cmd": ["/bin/sh", "-ec", _install_command(ground.prefix, environment.python)],
+        "Cmd": ["/bin/sh", "-ec", _install_command(ground, environment)],
         "User": "0:0",
         "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/tmp"],
         "Labels": {BUILDING: "1", BUILDING_FOR: digest},
@@ -55,17 +55,20 @@ def install_body(
     }
 
 
-def _install_command(prefix: Prefix | None, version: str) -> str:
+def _install_command(ground: Ground, environment: Environment) -> str:
     source = Path(install_environment.__file__).read_text(encoding="utf-8")
-    run = f"-I -c {shlex.quote(source)} {version}"
-    if prefix is None:
+    arguments = shlex.join((environment.python, *environment.warm_imports))
+    run = f"-I -c {shlex.quote(source)} {arguments}"
+    if ground.is_environment:
+        return f"exec {PYTHON} {run}"
+    if ground.prefix is None:
         # The one interpreter every such base has on its PATH, whatever the directory.
         return f"exec python3 {run}"
-    place = place_of(prefix)
+    place = place_of(ground.prefix)
     return (
         f"mkdir -p {place}; tar -xf /mnt/python.tar --no-same-owner -C {place}; "
         f"echo {place}/lib > /etc/ld.so.conf.d/trainbox.conf; /sbin/ldconfig; "
-        f"exec {place}/bin/python{version} {run}"
+        f"exec {place}/bin/python{environment.python} {run}"
     )
 
 

@@ -28,7 +28,7 @@ from trainbox_plugins.docker_backend.image_containers import (
     install_body,
     staged,
 )
-from trainbox_plugins.environments.cache import Uses
+from trainbox_plugins.environments.cache import Uses, exclusive_async
 from trainbox_plugins.environments.contents import bill_of, packages_in, strangers_in
 from trainbox_plugins.environments.lock import read_lock
 from trainbox_plugins.environments.resolve import Resolver
@@ -93,12 +93,15 @@ class ImageBuilder:
             BackendUnavailable: the engine is away.
         """
         digest = await asyncio.to_thread(lambda: environment.digest)
-        lock = self._building.setdefault(digest, asyncio.Lock())
-        async with lock:
+        # Neither twice by this process, nor by a command beside the daemon.
+        held = exclusive_async(self._settings.cache_dir / "locks" / f".image-{digest[:32]}.held")
+        async with self._building.setdefault(digest, asyncio.Lock()), held:
             found = await self._find(digest)
             if found is None:
+                # First, and outside of a slot: it needs one of its own.
+                below = await self._below(environment, report)
                 async with self._slots:
-                    found = await self._make_or_say_why(environment, digest, report)
+                    found = await self._make_or_say_why(environment, digest, below, report)
         await asyncio.to_thread(self._uses.note, digest)
         report(1.0, f"{environment.name} is ready")
         return found
@@ -152,11 +155,23 @@ class ImageBuilder:
         images = await self._engine.image_list({DIGEST: digest})
         return self._described(images[0], images[0]["Labels"]) if images else None
 
+    async def _below(self, environment: Environment, report: BuildProgress) -> Ground | None:
+        """Return the image that a user's requirements are added to; None where there are none."""
+        if not environment.wishes:
+            return None
+        plain = replace(environment, wishes=())
+        built = await self.build(plain, _part(report, 0.0, 0.01))
+        return Ground(built.reference, built.base, is_environment=True)
+
     async def _make_or_say_why(
-        self, environment: Environment, digest: str, report: BuildProgress
+        self,
+        environment: Environment,
+        digest: str,
+        below: Ground | None,
+        report: BuildProgress,
     ) -> BuiltEnvironment:
         try:
-            return await self._make(environment, digest, report)
+            return await self._make(environment, digest, below, report)
         except EngineRefused as refused:
             raise BackendRejected(
                 f"the engine refuses to build {environment.name}: {refused.explanation}",
@@ -165,10 +180,14 @@ class ImageBuilder:
             ) from refused
 
     async def _make(
-        self, environment: Environment, digest: str, report: BuildProgress
+        self,
+        environment: Environment,
+        digest: str,
+        below: Ground | None,
+        report: BuildProgress,
     ) -> BuiltEnvironment:
         recipe = await asyncio.to_thread(self._gather, environment, digest, report)
-        ground = await self._bases.ground(environment, _part(report, 0.35, 0.6))
+        ground = below or await self._bases.ground(environment, _part(report, 0.35, 0.6))
         report(0.6, f"installing {len(recipe.wheels.files)} packages")
         image = await self._install(recipe, ground)
         report(0.95, "trying the imports without network")
