@@ -40,7 +40,7 @@ def stand_by(folder: str) -> Optional[Any]:
     sys.modules[NAME] = own  # the import under way looks for it
     try:
         plan = json.loads(Path(folder, PLAN).read_text(encoding="utf-8"))
-        _import_quietly(plan["modules"])
+        _import_quietly(plan["modules"], int(plan["enough_bytes"]))
         variables = _wait(Path(folder, GATE), float(plan["patience_s"]))
     except BaseException:  # noqa: BLE001 - going on would run the job's code without its job
         os._exit(FAILED)
@@ -57,13 +57,18 @@ def _customization() -> Optional[Any]:
         return None
 
 
-def _import_quietly(modules: List[str]) -> None:
-    """Import what a job of this kind will want; what fails or speaks does so again in the job."""
+def _import_quietly(modules: List[str], enough_bytes: int) -> None:
+    """Import what a job of this kind may want, until we hold as much memory as is ours to spend.
+
+    What fails or speaks does so again in the job that imports it.
+    """
     silence = os.open(os.devnull, os.O_WRONLY)
     kept = {stream: os.dup(stream) for stream in (1, 2)}
     for stream in kept:
         os.dup2(silence, stream)
     for name in modules:
+        if _held_bytes() > enough_bytes:
+            break
         try:
             importlib.import_module(name)
         except Exception:  # noqa: BLE001, S112 - the job that needs it will say so
@@ -73,6 +78,11 @@ def _import_quietly(modules: List[str]) -> None:
         os.close(before)
     os.close(silence)
     gc.collect()
+
+
+def _held_bytes() -> int:
+    """Return the memory we hold (``/proc/self/statm``: its second number, in pages)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _wait(gate: Path, patience_s: float) -> Dict[str, str]:

@@ -165,13 +165,10 @@ class Builds:
         return self._environments.get(name)
 
     def modules(self, plan: StepPlan) -> tuple[str, ...]:
-        """Return what a step's guest imports first: heavy libraries, then the module of its entry.
-
-        A sandbox that stands by does so before it has a job.
-        """
+        """Return what a sandbox that stands by for a step imports, the most certain first."""
         environment = self.environment(plan.environment)
         libraries = () if environment is None else environment.warm_imports
-        return (*libraries, plan.entry.partition(":")[0])
+        return (plan.entry.partition(":")[0], *libraries)
 
     def forget(self, backend: str, name: str) -> None:
         """Drop what is remembered; the next step looks again."""

@@ -34,7 +34,10 @@ STANDBY_INSIDE = f"{INSIDE}/out"
 
 _WRITABLE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _READ_ONLY = _WRITABLE | syscalls.MOUNT_ATTR_RDONLY
-_PIPE_BYTES = 1024**2
+_PIPE_BYTES = 4096
+"""What every pipe has room for (pipe(7))."""
+_LARGEST_PIPE_BYTES = 1024**2
+"""What a pipe may be made without privileges; holds the largest environment there may be."""
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ; the fcntl module has it from 3.10 on, typeshed not everywhere
 
 
@@ -63,12 +66,12 @@ class SlotDirectory:
         self.root = path / "root"
         self._gate = path / standby.GATE
 
-    def make(self, modules: Iterable[str], patience_s: float, early: Iterable[Bind]) -> None:
+    def make(self, plan: Mapping[str, object], early: Iterable[Bind]) -> None:
         """Make it, ready to be bound into a sandbox.
 
         Args:
-            modules: what the sandbox imports.
-            patience_s: how long it waits for a job before it ends by itself.
+            plan: for the sandbox: the ``modules`` it imports, up to ``enough_bytes`` of memory, and
+                ``patience_s``, how long it waits for a job before it ends by itself.
             early: what is there before any job is: the code.
 
         Raises:
@@ -81,7 +84,6 @@ class SlotDirectory:
             folder.chmod(0o755)
         (self.root / "events.jsonl").touch()
         shutil.copyfile(standby.__file__, own / f"{standby.NAME}.py")
-        plan = {"modules": list(modules), "patience_s": patience_s}
         (own / standby.PLAN).write_text(json.dumps(plan))
         os.mkfifo(self._gate)
         self._gate.chmod(
@@ -135,8 +137,8 @@ class SlotDirectory:
                 raise NobodyWaits(str(self._gate)) from error
             raise
         try:
-            # Room for the largest environment there may be: one write then sends all of it.
-            fcntl.fcntl(fd, _SET_PIPE_SIZE, _PIPE_BYTES)
+            if len(line) > _PIPE_BYTES:  # one write is to send all of it
+                fcntl.fcntl(fd, _SET_PIPE_SIZE, _LARGEST_PIPE_BYTES)
             if os.write(fd, line) != len(line):
                 raise OSError(errno.EMSGSIZE, f"{len(line)} bytes do not fit through {self._gate}")
         finally:

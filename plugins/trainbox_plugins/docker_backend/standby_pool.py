@@ -34,11 +34,15 @@ log = logging.getLogger(__name__)
 
 TICK_S = 15.0
 RETRY_S = 60.0
-"""Seconds before a kind that failed is tried again."""
+"""Seconds before a kind that failed is tried again; doubled each time."""
 PATIENCE = 3
-"""Failures in a row, of whatever kind, after which none is tried any more."""
+"""Hand-overs that failed in a row, of whatever kind, after which none is tried any more."""
 CLOSE_S = 10.0
-_CALM_S = 0.05
+CALM_S = 1.0
+"""Seconds without a start before one is made in the background: a short job's end goes first."""
+CALM_AT_MOST_S = 10.0
+"""But jobs that come without a pause do not keep it waiting longer than this many seconds."""
+_LOOK_S = 0.1
 FAILURES = (NeverReady, OSError, EngineRefused, BackendUnavailable, TimeoutError)
 """What can go wrong with a sandbox that stands by; none of it is a job's trouble."""
 
@@ -51,6 +55,7 @@ class Kind:
     waiting: deque[Slot]
     asked_at: float
     not_before: float = 0.0
+    failures: int = 0
     memory_bytes: int = ESTIMATE_BYTES
 
 
@@ -78,6 +83,7 @@ class StandbyPool:
         self._making = asyncio.Lock()
         self._kinds: dict[str, Kind] = {}
         self._starts = 0
+        self._started_at = 0.0
         self._failures = 0
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,12 +118,14 @@ class StandbyPool:
             yield
         finally:
             self._starts -= 1
+            self._started_at = time.monotonic()
 
     # --- who is wanted
 
     def ask(self, kind: StandbyClass) -> Slot | None:
         """Note that a class is wanted; return one that waits, which is the caller's then."""
         known = self._asked(kind)
+        self._started_at = known.asked_at
         self._wake.set()
         while known.waiting:
             slot = known.waiting.popleft()
@@ -159,7 +167,7 @@ class StandbyPool:
         self._failures = 0
 
     def failed(self, why: str) -> None:
-        """Note a failure; after :data:`PATIENCE` in a row there are none any more."""
+        """Note that a hand-over failed; after :data:`PATIENCE` in a row nothing stands by."""
         self._failures += 1
         if self._failures >= PATIENCE:
             self.off = f"it failed {PATIENCE} times, last: {why}"
@@ -191,10 +199,11 @@ class StandbyPool:
         try:
             slot = await self._maker.make(kind.kind, self._instance, self._folder)
         except FAILURES as error:
-            kind.not_before = time.monotonic() + RETRY_S
-            self.failed(str(error))
+            kind.not_before = time.monotonic() + RETRY_S * 2**kind.failures
+            kind.failures += 1
+            log.warning("none stands by", extra={"class": kind.kind.key, "why": str(error)})
             raise BackendUnavailable(f"no sandbox stands by: {error}") from error
-        self._failures = 0
+        kind.failures = 0
         kind.memory_bytes = self._maker.memory_bytes(slot)
         kind.waiting.append(slot)
 
@@ -234,7 +243,9 @@ class StandbyPool:
                 del self._kinds[kind.kind.key]
 
     async def _calm(self) -> None:
-        """Wait until no start is under way: those come first."""
-        await asyncio.sleep(_CALM_S)
-        while self._starts:
-            await asyncio.sleep(_CALM_S)
+        """Wait until starts have been over for a moment: those come first."""
+        began = time.monotonic()
+        while (now := time.monotonic()) - began < CALM_AT_MOST_S:
+            if not self._starts and now - self._started_at >= CALM_S:
+                return
+            await asyncio.sleep(_LOOK_S)

@@ -20,6 +20,8 @@ from trainbox_sdk.errors import BackendUnavailable
 
 _LOOK_S = 0.02
 _INSPECT_EVERY = 25
+_SHARE = 4
+"""Imports end once they hold this part of the memory limit: the job may not want all of them."""
 MOUNT_DEADLINE_S = 10.0
 """Seconds for a slot's mounts, which wait only for others at work on the same table."""
 
@@ -74,11 +76,13 @@ class SlotMaker:
         """
         slot = uuid.uuid4().hex[:16]
         directory = SlotDirectory(folder / slot)
-        patience_s = 2 * self._config.standby_max_age_s
+        plan = {
+            "modules": kind.modules,
+            "enough_bytes": kind.body["HostConfig"]["Memory"] // _SHARE,
+            "patience_s": 2 * self._config.standby_max_age_s,
+        }
         try:
-            await self._threads.run(
-                lambda: directory.make(kind.modules, patience_s, kind.early), MOUNT_DEADLINE_S
-            )
+            await self._threads.run(lambda: directory.make(plan, kind.early), MOUNT_DEADLINE_S)
             return await self._start(kind, instance, slot, directory)
         except BaseException:
             with contextlib.suppress(OSError, TimeoutError):
