@@ -303,6 +303,24 @@ def test_limits_of_files_reach_the_engine() -> None:
     assert host["LogConfig"]["Config"]["max-size"] == "2000"
 
 
+def test_gvisor_gets_room_for_its_own_processes() -> None:
+    limits = Limits(pids=100)
+    found = body(replace(SPEC, limits=limits), replace(GUEST, runtime="runsc-kvm"))
+    assert found["HostConfig"]["PidsLimit"] == 328
+    assert (
+        body(replace(SPEC, limits=limits), replace(GUEST, runtime="crun"))["HostConfig"][
+            "PidsLimit"
+        ]
+        == 100
+    )
+
+
+def test_second_filter_is_asked_for_by_the_backend_alone() -> None:
+    asked = replace(GUEST, filter_inside=True)
+    assert "TRAINBOX_FILTER=1" in body(replace(SPEC, env={"TRAINBOX_FILTER": "0"}), asked)["Env"]
+    assert not any(item.startswith("TRAINBOX_FILTER") for item in body()["Env"])
+
+
 def test_gpus_come_by_id_and_only_when_given() -> None:
     assert "DeviceRequests" not in body()["HostConfig"]
     guest = replace(GUEST, gpu_devices=("GPU-1", "GPU-2"))

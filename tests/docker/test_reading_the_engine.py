@@ -16,7 +16,8 @@ from trainbox_plugins.docker_backend import seccomp
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.cgroups import MemoryUse, memory_use
 from trainbox_plugins.docker_backend.config import Config
-from trainbox_plugins.docker_backend.engine_host import capacity_of, trouble_of
+from trainbox_plugins.docker_backend.engine_host import IdShift, capacity_of, id_shift, trouble_of
+from trainbox_guest.confine.seccomp import denied
 from trainbox_plugins.backend_kit.handover import fit_for_guest
 from trainbox_plugins.docker_backend.observations import (
     memory_cause,
@@ -177,18 +178,28 @@ def test_promise_follows_what_the_engine_reports(
 
 
 @pytest.mark.parametrize(
-    ("info", "expected"),
+    ("info", "told"),
     [
-        ({"ServerVersion": "20.10.24+dfsg1"}, Level.PARTIAL),
-        ({"ServerVersion": "27.1.0"}, Level.ENFORCED),
-        ({"ServerVersion": "garbage"}, Level.PARTIAL),
-        ({"SecurityOptions": ["name=seccomp,profile=unconfined"]}, Level.NONE),
+        ({"ServerVersion": "20.10.24+dfsg1"}, "gaps"),
+        ({"ServerVersion": "27.1.0"}, ""),
+        ({"ServerVersion": "garbage"}, "gaps"),
     ],
 )
-def test_engines_own_profile_is_judged_by_its_version(
-    info: dict[str, Any], expected: Level
-) -> None:
-    assert level("seccomp", info, Config(seccomp_profile="engine")) is expected
+def test_engines_own_profile_is_judged_by_its_version(info: dict[str, Any], told: str) -> None:
+    found = promises({**FULL, **info}, Config(seccomp_profile="engine"), GUEST)
+    how = next(promise.how for promise in found if promise.name == "seccomp")
+    assert ("gaps" in how) is bool(told)
+    assert "second filter" in how
+
+
+def test_unconfined_engine_has_the_second_filter_alone() -> None:
+    info = {"SecurityOptions": ["name=seccomp,profile=unconfined"]}
+    assert level("seccomp", info, Config(seccomp_profile="engine")) is Level.PARTIAL
+
+
+def test_engine_without_seccomp_has_none() -> None:
+    info: dict[str, Any] = {"SecurityOptions": []}
+    assert level("seccomp", info, Config(seccomp_profile="engine")) is Level.NONE
 
 
 def test_root_guest_is_called_what_it_is() -> None:
@@ -199,12 +210,47 @@ def test_root_guest_is_called_what_it_is() -> None:
     ("info", "word"),
     [
         ({"OSType": "windows"}, "Linux"),
-        ({"SecurityOptions": ["name=rootless"]}, "maps user ids"),
-        ({"SecurityOptions": ["name=userns"]}, "maps user ids"),
+        ({"SecurityOptions": ["name=rootless"]}, "rootless"),
+        ({"SecurityOptions": ["name=userns"], "DockerRootDir": "/srv/docker"}, "maps user ids"),
     ],
 )
 def test_engine_that_cannot_run_sandboxes_is_not_ok(info: dict[str, Any], word: str) -> None:
     assert word in trouble_of({**FULL, **info}, Config())
+
+
+REMAPPED = {"SecurityOptions": ["name=userns"], "DockerRootDir": "/var/lib/docker/300000.400000"}
+
+
+def test_engine_that_maps_user_ids_says_by_how_much() -> None:
+    assert id_shift({**FULL, **REMAPPED}) == IdShift(300000, 400000)
+    assert id_shift({**FULL, "DockerRootDir": "/srv/1.2"}) == IdShift(0, 0), "maps none"
+    assert id_shift({**FULL, "SecurityOptions": ["name=userns"]}) is None
+
+
+def test_remapped_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {p.name: p.how for p in promises({**FULL, **REMAPPED}, Config(), GUEST)}
+    assert "310001:410001" in told["user"]
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert trouble_of({**FULL, **REMAPPED}, Config()) == ""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "root" in trouble_of({**FULL, **REMAPPED}, Config())
+
+
+@pytest.mark.parametrize(
+    ("settings", "seccomp_says", "runtime_says"),
+    [
+        ({}, "allow-list", "host's own kernel"),
+        ({"seccomp_profile": "engine"}, "second filter", "host's own kernel"),
+        ({"runtime": "runsc"}, "gVisor's own, and a second filter", "gVisor"),
+        ({"runtime": "crun"}, "allow-list of what training code needs; a second", "crun"),
+    ],
+)
+def test_layers_in_force_are_told(
+    settings: dict[str, Any], seccomp_says: str, runtime_says: str
+) -> None:
+    told = {p.name: p.how for p in promises(FULL, Config(**settings), GUEST)}
+    assert seccomp_says in told["seccomp"]
+    assert runtime_says in told["runtime"]
 
 
 def test_unknown_runtime_is_not_ok() -> None:
@@ -275,6 +321,7 @@ def profile_names() -> set[str]:
         *("settimeofday", "clock_settime", "adjtimex", "sethostname", "setdomainname"),
         *("modify_ldt", "personality", "socket", "lookup_dcookie", "uselib", "vhangup"),
         *("pidfd_getfd", "nfsservctl", "move_pages", "migrate_pages", "mbind"),
+        *("mq_open", "inotify_init", "inotify_init1", "sysfs", "ustat", "memfd_secret"),
     ],
 )
 def test_call_no_training_code_needs_is_not_allowed(name: str) -> None:
@@ -293,6 +340,23 @@ def test_sockets_are_of_four_families() -> None:
         rule["args"][0]["value"] for rule in document["syscalls"] if rule["names"] == ["socket"]
     }
     assert families == {1, 2, 10, 16}
+
+
+def test_netlink_is_for_routes_alone() -> None:
+    document = json.loads(seccomp.profile(Config()))
+    netlink = [
+        rule["args"]
+        for rule in document["syscalls"]
+        if rule["names"] == ["socket"] and rule["args"][0]["value"] == 16
+    ]
+    assert [[(arg["index"], arg["value"]) for arg in args] for args in netlink] == [
+        [(0, 16), (2, 0)]
+    ]
+
+
+def test_second_layer_takes_nothing_that_the_first_gives() -> None:
+    """Calls the filter from inside refuses are not on the allow-list either: one table of reasons."""
+    assert profile_names() & set(denied("x86_64")) == set()
 
 
 def test_admins_profile_is_taken_and_must_be_json(tmp_path: Path) -> None:

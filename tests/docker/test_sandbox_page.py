@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
+from trainbox_guest.confine.seccomp import denied
+from trainbox_plugins.docker_backend import seccomp
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.policy import Confinement
 from trainbox_plugins.docker_backend.promises import promises
@@ -38,6 +41,21 @@ def test_every_promise_is_on_the_page() -> None:
     rows = set(re.findall(r"^\| (\w+) \|", PAGE, re.MULTILINE))
     made = {promise.name for promise in promises({}, Config(), Confinement(1, 1))}
     assert made <= rows
+
+
+def test_system_calls_on_the_page_are_those_the_filters_refuse() -> None:
+    section = PAGE.partition("## System calls")[2].partition("\n## ")[0]
+    cells = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")]
+    told = set(re.findall(r"`(\w+)`", " ".join(cells)))
+    document = json.loads(seccomp.profile(Config()))
+    allowed = {
+        name
+        for rule in document["syscalls"]
+        if rule["action"] == "SCMP_ACT_ALLOW" and rule["names"] != ["personality"]
+        for name in rule["names"]
+    }
+    assert told & allowed == set()
+    assert set(denied("x86_64")) - told == set(), "refused from inside, and no reason given"
 
 
 def test_settings_on_the_page_are_valid() -> None:

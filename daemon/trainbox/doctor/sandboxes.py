@@ -32,6 +32,8 @@ from trainbox_sdk.errors import TrainboxError
 MIB = 1024**2
 MEMORY = 64 * MIB
 TRIAL_S = 60.0
+TOLD = ("seccomp", "user", "runtime")
+"""Promises that are kept in more ways than one: the doctor says in which."""
 
 EATER = f"b = bytearray({4 * MEMORY}); b[::4096] = b'x' * len(b[::4096]); print('ate', len(b))"
 """Touches four times what it may have."""
@@ -77,6 +79,9 @@ async def _one(
         yield warn(name, health.detail, fix)
         return
     yield ok(name, health.detail)
+    for promise in health.promises:
+        if promise.name in TOLD and promise.level is Level.ENFORCED:
+            yield ok(f"{name}.{promise.name}", promise.how)
     weak = [p for p in health.promises if p.level is not Level.ENFORCED]
     for promise in weak:
         # No command changes what the kernel or the engine of this host can do.

@@ -10,7 +10,13 @@ from pathlib import Path
 from trainbox_plugins.backend_kit.handover import fit_for_guest
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
-from trainbox_plugins.docker_backend.engine_host import capacity_of, confinement_of, trouble_of
+from trainbox_plugins.docker_backend.engine_host import (
+    IdShift,
+    capacity_of,
+    confinement_of,
+    id_shift,
+    trouble_of,
+)
 from trainbox_plugins.docker_backend.engine_looks import failed_look, inspected, seen_dead
 from trainbox_plugins.docker_backend.engine_mounts import engine_sees_mounts
 from trainbox_plugins.docker_backend.engine_port import (
@@ -60,6 +66,7 @@ class DockerBackend:
         self._measuring = CallThreads(2, "docker-measure")
         self._gpu_choice = asyncio.Lock()
         self._capacity: Capacity | None = None
+        self._shift: IdShift | None = None
         self._instance = ""
         self._running: dict[str, Running] = {}
         self.standby = Standby(engine, config, self._confinement)
@@ -88,6 +95,7 @@ class DockerBackend:
         except (BackendUnavailable, EngineRefused) as error:
             return Health(ok=False, detail=str(error))
         version = str(info.get("ServerVersion") or "")
+        self._shift = id_shift(info)
         kept = promises(info, self._config, self._confinement)
         trouble = trouble_of(info, self._config)
         sees_mounts = await asyncio.to_thread(engine_sees_mounts, self._config.socket_url)
@@ -138,7 +146,9 @@ class DockerBackend:
                 hint="name the device ids in gpu_devices",
             )
         body = sandbox_policy(spec, self._confinement)
-        fit_for_guest(spec.paths, self._confinement.uid, self._confinement.gid)
+        shift = await self._id_shift()
+        uid, gid = self._confinement.uid + shift.uid, self._confinement.gid + shift.gid
+        fit_for_guest(spec.paths, uid, gid)
         self.standby.make_room(spec.limits.memory_bytes)
         note = self.standby.handed(spec.ref.name)
         if note is not None:
@@ -224,6 +234,13 @@ class DockerBackend:
         await self.standby.forget(ref.name)
 
     # --- inside
+
+    async def _id_shift(self) -> IdShift:
+        """Who a guest is on the host; asked once, since an engine changes it only by a restart."""
+        if self._shift is None:
+            with failed_look():
+                self._shift = id_shift(await self._engine.info()) or IdShift()
+        return self._shift
 
     async def _prepare_cold(self, spec: SandboxSpec) -> None:
         """Create the container; a name that is taken means that it has been created before."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 
 from trainbox_plugins.docker_backend import seccomp
 from trainbox_plugins.docker_backend.config import Config
@@ -35,6 +37,30 @@ def confinement_of(config: Config) -> Confinement:
     )
 
 
+@dataclass(frozen=True)
+class IdShift:
+    """What the engine adds to a guest's ids: who 10001 inside is on the host."""
+
+    uid: int = 0
+    gid: int = 0
+
+
+def id_shift(info: Json) -> IdShift | None:
+    """Read an engine's mapping of user ids; None where it maps and does not say how.
+
+    With ``userns-remap`` the engine keeps all it has under a directory named for its root's host
+    ids (``/var/lib/docker/<uid>.<gid>``), which is how its API tells them.
+    """
+    if "name=userns" not in _security(info):
+        return IdShift()
+    found = re.search(r"/(\d+)\.(\d+)/?$", str(info.get("DockerRootDir") or ""))
+    return IdShift(int(found[1]), int(found[2])) if found else None
+
+
+def _security(info: Json) -> str:
+    return " ".join(str(option) for option in info.get("SecurityOptions") or ())
+
+
 def filters_inside(config: Config) -> bool:
     """Whether the guest adds a filter of its own: where the profile is not ours, or may not count.
 
@@ -43,17 +69,26 @@ def filters_inside(config: Config) -> bool:
     return config.seccomp_profile != "own" or bool(config.runtime)
 
 
+def seccomp_layers(config: Config) -> str:
+    """Say which filters of system calls hold a sandbox, for its record."""
+    return f"{config.seccomp_profile}{', inside' if filters_inside(config) else ''}"
+
+
 def trouble_of(info: Json, config: Config) -> str:
     """Return why no sandbox can run on an engine that answers, or nothing."""
     if info.get("OSType") != "linux":
         return f"the engine runs {info.get('OSType')} containers; trainbox needs Linux ones"
-    options = " ".join(str(option) for option in info.get("SecurityOptions") or ())
-    for feature in ("name=rootless", "name=userns"):
-        if feature in options:
-            return (
-                f"the engine maps user ids ({feature}), so that a guest cannot write directories "
-                "of this host; use an engine without it"
-            )
+    options = _security(info)
+    if "name=rootless" in options:
+        return (
+            "the engine is rootless: a guest cannot be given directories of this host; "
+            "use an engine that runs as root"
+        )
+    if "name=userns" in options and (os.geteuid() != 0 or id_shift(info) is None):
+        return (
+            "the engine maps user ids (userns-remap): only a daemon that is root can give its "
+            "guests directories; run it as root, or use an engine that maps none"
+        )
     if config.runtime and config.runtime not in (info.get("Runtimes") or {}):
         return f"the engine knows no runtime {config.runtime!r}; add it to its daemon.json"
     return ""

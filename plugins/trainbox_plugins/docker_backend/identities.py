@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from trainbox_plugins.docker_backend.config import Config
+from trainbox_plugins.docker_backend.engine_host import seccomp_layers
 from trainbox_plugins.docker_backend.engine_port import Json
 from trainbox_plugins.docker_backend.observations import (
     observation_of_inspect,
@@ -63,6 +64,6 @@ class Identities:
         return {
             "start": "cold" if self._standby.handed(ref.name) is None else "warm",
             "runtime": self._confinement.runtime or "the engine's default",
-            "seccomp": str(self._config.seccomp_profile),
+            "seccomp": seccomp_layers(self._config),
             "user": f"{self._confinement.uid}:{self._confinement.gid}",
         }

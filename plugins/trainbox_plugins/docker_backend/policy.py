@@ -23,6 +23,9 @@ PYTHON = "/opt/trainbox/bin/python"
 LABEL = "trainbox."
 
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
+GVISOR = "runsc"
+"""What the names of gVisor's runtimes have in common."""
+_GVISOR_PIDS = 128
 _LOG_FILES = 2
 """The engine's own copy of the output, from which a restarted daemon takes up the log again."""
 
@@ -169,7 +172,7 @@ def _host_config(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any]:
         "Memory": limits.memory_bytes,
         "MemorySwap": limits.memory_bytes,
         "NanoCpus": round(limits.cpus * 1_000_000_000),
-        "PidsLimit": limits.pids,
+        "PidsLimit": _pids_limit(limits.pids, confinement.runtime),
         "ShmSize": limits.shm_bytes,
         "Ulimits": [
             {"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files},
@@ -201,6 +204,11 @@ def _host_config(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any]:
             }
         ]
     return config
+
+
+def _pids_limit(pids: int, runtime: str) -> int:
+    """GVisor's kernel is processes of the same cgroup: its own, and two for each of the guest's."""
+    return 2 * pids + _GVISOR_PIDS if GVISOR in runtime else pids
 
 
 def _security(confinement: Confinement) -> list[str]:

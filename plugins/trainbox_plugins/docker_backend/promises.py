@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainbox_plugins.docker_backend.config import Config
-from trainbox_plugins.docker_backend.policy import Confinement
+from trainbox_plugins.docker_backend.engine_host import filters_inside, id_shift
+from trainbox_plugins.docker_backend.policy import GVISOR, Confinement
 from trainbox_sdk.backends import Level, Promise
 
 
@@ -25,10 +26,11 @@ def promises(info: Mapping[str, Any], config: Config, user: Confinement) -> tupl
         _counted("cpu", info, ("CpuCfsQuota",), f"{version} quota"),
         _counted("pids", info, ("PidsLimit",), f"{version}"),
         Promise("root", Level.ENFORCED, "read-only root; writable are output, scratch, /tmp"),
-        _user(user),
+        _user(info, user),
         Promise("capabilities", Level.ENFORCED, "none, and none to be regained"),
         Promise("privileges", Level.ENFORCED, "no-new-privileges: setuid files give nothing"),
         _seccomp(info, config),
+        _runtime(info, config),
         Promise(
             "disk",
             Level.PARTIAL,
@@ -49,10 +51,20 @@ def _counted(name: str, info: Mapping[str, Any], keys: Sequence[str], how: str) 
     return Promise(name, level, f"the engine's kernel lacks {', '.join(missing)}")
 
 
-def _user(user: Confinement) -> Promise:
+def _user(info: Mapping[str, Any], user: Confinement) -> Promise:
     if user.uid == 0:
         return Promise("user", Level.NONE, "root: set sandbox_uid")
-    return Promise("user", Level.ENFORCED, f"runs as {user.uid}:{user.gid}")
+    how, shift = f"runs as {user.uid}:{user.gid}", id_shift(info)
+    if shift is not None and shift.uid:
+        how += f", on the host {user.uid + shift.uid}:{user.gid + shift.gid} (userns-remap)"
+    return Promise("user", Level.ENFORCED, how)
+
+
+def _runtime(info: Mapping[str, Any], config: Config) -> Promise:
+    name = config.runtime or str(info.get("DefaultRuntime") or "the engine's default")
+    if GVISOR in name:
+        return Promise("runtime", Level.ENFORCED, f"{name}: gVisor, a kernel of the sandbox's own")
+    return Promise("runtime", Level.ENFORCED, f"{name}: containers on the host's own kernel")
 
 
 def _seccomp(info: Mapping[str, Any], config: Config) -> Promise:
@@ -60,22 +72,26 @@ def _seccomp(info: Mapping[str, Any], config: Config) -> Promise:
     seccomp = next((option for option in options if "name=seccomp" in option), None)
     if seccomp is None:
         return Promise("seccomp", Level.NONE, "the engine was built or started without seccomp")
+    if GVISOR in (config.runtime or ""):
+        return Promise("seccomp", Level.ENFORCED, f"gVisor's own, and {_INSIDE}")
+    second = f"; {_INSIDE}" if filters_inside(config) else ""
     if config.seccomp_profile == "own":
-        return Promise("seccomp", Level.ENFORCED, "an allow-list of what training code needs")
-    if config.seccomp_profile != "engine":
-        return Promise("seccomp", Level.ENFORCED, f"the admin's profile {config.seccomp_profile}")
-    if "unconfined" in seccomp:
-        return Promise("seccomp", Level.NONE, "the engine's default profile is unconfined")
-    if _major(info) < _IO_URING_BLOCKED:
         return Promise(
-            "seccomp",
-            Level.PARTIAL,
-            "the engine's default profile, which before version 25 lets io_uring, ptrace and "
-            "AF_VSOCK through",
+            "seccomp", Level.ENFORCED, f"an allow-list of what training code needs{second}"
         )
-    return Promise("seccomp", Level.ENFORCED, "the engine's default profile")
+    if config.seccomp_profile != "engine":
+        how = f"the admin's profile {config.seccomp_profile}{second}"
+        return Promise("seccomp", Level.ENFORCED, how)
+    if "unconfined" in seccomp:
+        how = f"the engine's default profile is unconfined; alone {_INSIDE}"
+        return Promise("seccomp", Level.PARTIAL, how)
+    gaps = ""
+    if _major(info) < _IO_URING_BLOCKED:
+        gaps = ", whose gaps before version 25 (io_uring, ptrace, AF_VSOCK) the second layer closes"
+    return Promise("seccomp", Level.ENFORCED, f"the engine's default profile{gaps}{second}")
 
 
+_INSIDE = "a second filter that the guest puts on from inside"
 _IO_URING_BLOCKED = 25
 """First engine whose default profile blocks io_uring (moby#46762) and AF_VSOCK (moby#44562)."""
 
