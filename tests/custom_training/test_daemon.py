@@ -14,6 +14,7 @@ import pytest
 from trainbox_sdk.testing.daemon import DaemonProcess
 
 from . import tokens
+from .plugins_file import plugins_file
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = "/api/v1/models"
@@ -23,22 +24,6 @@ SCRIPT = (
 )
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("custom-training")]
-
-
-def plugins_file(folder: Path) -> Path:
-    text = (ROOT / "plugins.toml").read_text()
-    start = text.index("# [plugin.config]")
-    end = text.index("[[plugin]]", start)
-    config = f"""[plugin.config]
-algorithm = "HS256"
-key_file = "{tokens.write_secret(folder)}"
-issuer = "{tokens.ISSUER}"
-audience = "{tokens.AUDIENCE}"
-
-"""
-    path = folder / "plugins.toml"
-    path.write_text(text[:start] + config + text[end:])
-    return path
 
 
 @pytest.fixture(scope="module")

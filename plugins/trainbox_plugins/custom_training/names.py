@@ -13,7 +13,8 @@ SPACE = "custom_training"
 """Name of the surface, and of its documents."""
 RUN_LABEL = "run_id"
 """Label of a job that is a run."""
-TIMEOUT_REASONS = frozenset({"timeout", "deadline", "wall_clock"})
+TIMEOUT = "timeout"
+"""The engine's reason code of a job that ran into its time limit."""
 
 ModelType = Literal["auto", "custom"]
 TaskKind = Literal["classification", "regression", "clustering"]
@@ -65,7 +66,7 @@ def meant(wire_id: str) -> str:
 
 def run_status(job: JobView) -> RunStatus:
     """Return the dialect's word for a job's state; running out of time is a cancellation."""
-    if job.state is State.FAILED and job.reason_code in TIMEOUT_REASONS:
+    if job.state is State.FAILED and job.reason_code == TIMEOUT:
         return "cancelled"
     return RUN_STATES[job.state]
 

@@ -124,7 +124,7 @@ class Train(Body):
 
 
 Cell = float | int | str | bool | None
-Row = Annotated[dict[str, Cell], Field(max_length=10_000)]
+Row = dict[str, Cell]
 
 
 class TestModel(Body):
