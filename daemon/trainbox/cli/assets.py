@@ -36,7 +36,7 @@ def command() -> None:
 
 
 @command.command("upload")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--kind", type=click.Choice(KINDS), default="other", show_default=True)
 @click.option("--filename", metavar="NAME", help="Beside the script; else the file's own name.")
 @click.option("--description", default="", help="For people.")

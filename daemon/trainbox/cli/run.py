@@ -26,7 +26,7 @@ TASK = "custom_script"
 RUNTIMES = ("python3.10", "python3.11", "python3.12")
 LOG_END_S = 10.0
 """Longest wait for the last of a log whose job has ended."""
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_FILE = click.Path(path_type=Path)
 
 
 @click.command("run", cls=Verb)
@@ -105,13 +105,20 @@ def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kinds(options: dict[str, Any]) -> list[tuple[str, Path]]:
-    """Return each file with its kind; two of one name are refused before any is sent."""
+    """Return each file with its kind; one that is missing is found before any is sent.
+
+    Raises:
+        CliError: no such file, or two of one name.
+    """
     given = [
         ("script", options["script"]),
         *(("requirements", file) for file in options["requirements"]),
         *(("weights", file) for file in options["weights"]),
         *(("other", file) for file in options["files"]),
     ]
+    missing = next((file for _, file in given if not file.is_file()), None)
+    if missing is not None:
+        raise CliError(f"{missing} is no file here.", Exit.USAGE)
     names = [file.name for _, file in given]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
