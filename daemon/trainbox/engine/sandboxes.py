@@ -227,7 +227,7 @@ def _limits(given: Limits, writable: Writable) -> Limits:
 def _link(source: Path, target: Path) -> Path:
     """Give a blob a second name with a useful suffix; the bytes are shared, never copied."""
     if not target.exists():
-        part = target.with_name(target.name + ".part")
+        part = target.with_name(".part")  # short: a user's file name may be as long as names can be
         part.unlink(missing_ok=True)
         try:
             os.link(source, part)

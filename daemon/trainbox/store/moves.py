@@ -124,7 +124,7 @@ def move(
         "peak_memory_bytes": outcome.peak_memory_bytes,
         "cpu_s": outcome.cpu_s,
         "peak_cpus": outcome.peak_cpus,
-        "confinement": encodable(dump(outcome.confinement)) if outcome.confinement else None,
+        "confinement": dump(outcome.confinement) if outcome.confinement else None,
         "deadline_at": micros(outcome.deadline_at),
         "environment_ref": outcome.environment_ref,
         "terminal": after.terminal,

@@ -40,6 +40,7 @@ class FakeScript:
         start_failure: why it cannot be started; empty for one that can.
         detail: the backend's sentence on its end.
         vanishes: it is gone, without an exit code, when its time is over.
+        cpu_s, peak_cpus, confinement: what its backend says it saw.
     """
 
     exit_code: int = 0
@@ -57,6 +58,9 @@ class FakeScript:
     detail: str = ""
     vanishes: bool = False
     peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
+    peak_cpus: float | None = None
+    confinement: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -132,6 +136,9 @@ class FakeSandbox:
             started_at=self.started_at,
             finished_at=self.finished_at,
             peak_memory_bytes=self.script.peak_memory_bytes if ended else None,
+            cpu_s=self.script.cpu_s if ended else None,
+            peak_cpus=self.script.peak_cpus if ended else None,
+            confinement=self.script.confinement,
         )
 
 
