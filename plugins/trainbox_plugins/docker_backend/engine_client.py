@@ -15,6 +15,7 @@ from typing import IO, Any, TypeVar
 import docker
 import requests
 from docker.errors import APIError, DockerException
+from docker.transport import UnixHTTPAdapter
 
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.engine_port import (
@@ -262,6 +263,12 @@ class DockerEngine:
                 version=self._version or "auto",
                 timeout=math.ceil(self._start_deadline_s),
             )
+            # The library keeps a connection for each of the last 25 URLs, and every container has
+            # URLs of its own: in each thread idle connections that nobody uses again. (Its argument
+            # num_pools is without effect in 7.2.)
+            socket_url = self._url.replace("unix://", "http+unix://", 1)
+            adapter = UnixHTTPAdapter(socket_url, client.timeout, pool_connections=1)
+            client.mount("http+docker://", adapter)
             # An ALL_PROXY of the host must not catch calls to a Unix socket.
             client.trust_env = False
             self._version = client.api_version
