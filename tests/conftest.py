@@ -35,12 +35,14 @@ def _docker_or_say_so(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_disk_stays_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _nothing_stays_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Unmount what daemons that a test killed left mounted: nobody else will."""
     yield
-    mounts = kernel.loop_mounts(tmp_path_factory.getbasetemp().resolve(), deep=True)
-    for mount in mounts:
-        kernel.unmount(Path(mount.point))
+    base = f"{tmp_path_factory.getbasetemp().resolve()}/"
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split(" ")[4] for line in lines if line.split(" ")[4].startswith(base)]
+    for point in sorted(points, reverse=True):  # what lies below first
+        kernel.unmount(Path(point))
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +59,9 @@ async def _find() -> str | None:
     engine = DockerEngine()
     images = await engine.image_list(LABELS)
     await engine.close()
-    return str(images[0]["Id"]) if images else None
+    # An image made from it inherits its labels.
+    tag = f"trainbox-test-base:{LABELS['trainbox.test.recipe']}"
+    return next((str(each["Id"]) for each in images if tag in (each["RepoTags"] or ())), None)
 
 
 async def _import(tar: Path) -> str:

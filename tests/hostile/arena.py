@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from trainbox.disks import Disks, DiskSize
 from trainbox.engine.outputs import OutputRefused, collect
 from trainbox_guest.protocol import GuestSpec
 from trainbox_sdk.backends import Observation, SandboxBackend, SandboxSpec
-from trainbox_sdk.errors import BackendRejected
+from trainbox_sdk.errors import BackendRejected, BackendUnavailable
 from trainbox_sdk.tasks import Output
 from trainbox_sdk.testing.backend import MakeSpec
 from trainbox_sdk.testing.guest_programs import Program
@@ -34,7 +35,7 @@ AT_ONCE = 3
 """Sandboxes that are attacked side by side; most of their time goes into starts and ends."""
 
 
-NewArena = Callable[[str], AbstractAsyncContextManager["Arena"]]
+NewArena = Callable[..., AbstractAsyncContextManager["Arena"]]
 
 
 class Lures:
@@ -185,7 +186,8 @@ class Arena:
             if stop is not None:
                 while b"ready" not in spec.paths.events.read_bytes():
                     await asyncio.sleep(0.01)
-                await self.backend.stop(spec.ref, stop)
+                with contextlib.suppress(BackendUnavailable):  # dead in the same moment
+                    await self.backend.stop(spec.ref, stop)
             seen = await self.backend.wait(spec)
             await self.backend.remove(spec.ref)
         assert not self.start or seen.confinement.get("start") == self.start, seen

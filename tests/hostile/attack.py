@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trainbox_sdk.backends import Cause, Limits, Observation, SandboxSpec
+from trainbox_sdk.backends import Limits, Observation, SandboxSpec
 from trainbox_sdk.testing.backend import LIMITS
 
 REFUSALS = frozenset(
@@ -16,7 +16,7 @@ REFUSALS = frozenset(
         *("EPERM", "EACCES", "ENOSYS", "EROFS", "ENOENT", "EAFNOSUPPORT", "EINVAL", "ENXIO"),
         *("ESOCKTNOSUPPORT", "EPROTONOSUPPORT", "ENODEV", "ENOTDIR", "EOPNOTSUPP", "ESRCH"),
         *("EBADF", "ENOTTY", "ECONNREFUSED", "ENETUNREACH", "EBUSY", "EEXIST", "EXDEV", "ETXTBSY"),
-        *("ENOSPC", "EFBIG", "EISDIR", "ENOTEMPTY", "ENOEXEC", "EIO"),
+        *("ENOMEM", "ENOSPC", "EFBIG", "EISDIR", "ENOTEMPTY", "ENOEXEC", "EIO"),
     }
 )
 """Ways a kernel says no. EBADF and EINVAL come where a call got as far as an argument that it never
@@ -135,17 +135,6 @@ def cut(most: float, *, by: frozenset[str] = REFUSALS | {"EMFILE", "EAGAIN", "EN
         if found.get("ended") not in by or not amounts or max(amounts) > most:
             return found
         return {}
-
-    return judge
-
-
-def cause(*allowed: Cause) -> Judge:
-    """The sandbox was ended, and for this."""
-
-    def judge(outcome: Outcome) -> object:
-        if outcome.seen.cause in allowed and outcome.seen.exit_code is not None:
-            return {}
-        return {"cause": outcome.seen.cause, "exit_code": outcome.seen.exit_code}
 
     return judge
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import judges
-from attack import Attack, Judge, cause, cut, denied, equals, refused
-from trainbox_sdk.backends import Cause
+from attack import Attack, Judge, cut, denied, equals, refused
 from trainbox_sdk.testing.backend import LIMITS, MIB
 
 ROOMS = {
@@ -220,7 +219,7 @@ def _amounts() -> Iterator[Attack]:
     yield Attack(
         "shared_memory_that_stays", "a segment that outlives it", ("IpcMode",), judges.segments
     )
-    bombs = cause(Cause.OUT_OF_MEMORY)
+    bombs = judges.killed
     yield Attack(
         "memory_bomb",
         "take it all",

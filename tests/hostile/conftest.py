@@ -21,6 +21,7 @@ from trainbox.blobs import BlobStore
 from trainbox_plugins.docker_backend.backend import DockerBackend
 from trainbox_plugins.docker_backend.config import Config as DockerConfig
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
+from trainbox_plugins.docker_backend.testing import WarmDocker
 from trainbox_plugins.environments.testing import tiny_environment
 from trainbox_plugins.environments.wheelhouse import Wheelhouse
 from trainbox_plugins.process_backend.backend import ProcessBackend
@@ -58,9 +59,15 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> str:
 def new_arena(request: pytest.FixtureRequest, host_folder: Path) -> NewArena:
     """Return what opens an arena of a kind.
 
-    ``docker-cold``; ``docker-filtered``, with the engine's own profile and the filter from inside;
+    ``docker-cold``; ``docker-warm``, each of whose sandboxes has stood by; ``docker-filtered``, with the engine's own profile and the filter from inside;
+    ``docker-remapped`` and ``gvisor`` on another engine, given by its URL and an image there;
     ``process``; ``process-bare``, without cgroups and without disks of fixed size.
     """
+
+    def on_engine(kind: str, url: str) -> SandboxBackend:
+        settings = {"socket_url": url, "runtime": "runsc" if kind == "gvisor" else None}
+        config = DOCKER.model_copy(update=settings)
+        return DockerBackend(DockerEngine(url), config, NoEnvironments())  # type: ignore[arg-type]
 
     def backend_of(kind: str, folder: Path) -> tuple[SandboxBackend, str]:
         if kind.startswith("process"):
@@ -75,20 +82,27 @@ def new_arena(request: pytest.FixtureRequest, host_folder: Path) -> NewArena:
         image = request.getfixturevalue("docker_base_image")
         profile: Literal["own", "engine"] = "engine" if kind == "docker-filtered" else "own"
         config = DOCKER.model_copy(update={"seccomp_profile": profile})
+        if kind == "docker-warm":
+            return WarmDocker(folder / "home", NoEnvironments(), config), image  # type: ignore[arg-type]
         return DockerBackend(DockerEngine(), config, NoEnvironments()), image  # type: ignore[arg-type]
 
     @asynccontextmanager
-    async def opened(kind: str) -> AsyncIterator[Arena]:
+    async def opened(kind: str, url: str = "", image: str = "") -> AsyncIterator[Arena]:
         folder = host_folder / kind
         folder.mkdir()
-        backend, environment = backend_of(kind, folder)
+        if url:
+            backend, environment = on_engine(kind, url), image
+        else:
+            backend, environment = backend_of(kind, folder)
         instance = f"hostile-{uuid.uuid4().hex[:8]}"
         await backend.open(instance)
         lures = Lures(folder)
         make = MakeSpec(SandboxFiles(folder / "sandboxes"), environment, instance)
         sized = (await backend.probe()).sees_mounts and kind != "process-bare"
         disks = folder / "disks" if sized else None
-        arena = Arena(kind, backend, make, lures, BlobStore(folder / "blobs"), disks=disks)
+        start = kind.removeprefix("docker-") if kind in {"docker-cold", "docker-warm"} else ""
+        blobs = BlobStore(folder / "blobs")
+        arena = Arena(kind, backend, make, lures, blobs, start=start, disks=disks)
         yield arena
         arena.close()
         for seen in (await backend.observe()).values():

@@ -16,9 +16,11 @@ from attack import Attack, Outcome, Verdict, verdict
 from catalogue import AMOUNTS, ATTACKS
 
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox-attacks.md"
-COLUMNS = ("docker", "process", "bare")
+COLUMNS = ("docker", "gvisor", "process", "bare")
+EMULATED = "emulated"
+"""It works, within a kernel that the sandbox has to itself."""
 _ROW = re.compile(r"^\| `(\w+)` \|(.*)\|$", re.MULTILINE)
-_HEAD = "| attack | tries | stopped by | docker | process | bare |\n|---|---|---|---|---|---|\n"
+_HEAD = "| attack | tries | stopped by | docker | gvisor | process | bare |\n|---|---|---|---|---|---|---|\n"
 
 
 def rows() -> dict[str, list[str]]:
@@ -41,6 +43,8 @@ def held(kind: str, attack: Attack, outcome: Outcome | None) -> None:
     if kind.startswith("docker"):
         assert found is not Verdict.NOT_CONTAINED, told
     expected = verdicts(kind)[attack.name]
+    if expected == EMULATED:
+        expected = Verdict.NOT_CONTAINED.value
     assert found.value == expected, f"the page says {expected}; {told}"
 
 

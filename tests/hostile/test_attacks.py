@@ -26,6 +26,7 @@ def kind(name: str, *marks: pytest.MarkDecorator) -> object:
 
 KINDS = [
     kind("docker-cold", pytest.mark.docker),
+    kind("docker-warm", pytest.mark.docker),
     kind("process"),
 ]
 Alone = dict[str, asyncio.Task[Outcome | None]]

@@ -247,7 +247,9 @@ def sockets_by_32_bit_socketcall():
     """socketcall (102) hides the family in memory: AF_VSOCK by the side door."""
     # push rbx; mov eax,102; mov ebx,1; xor ecx,ecx; int 0x80; pop rbx; ret
     code = b"\x53\xb8\x66\x00\x00\x00\xbb\x01\x00\x00\x00\x31\xc9\xcd\x80\x5b\xc3"
-    return {"socketcall": _machine_code(code)}
+    answer = _machine_code(code)
+    # A kernel without that table takes 102 for getuid of its own.
+    return {"socketcall": -38 if answer == os.getuid() else answer}
 
 
 def calls_of_x32():

@@ -14,7 +14,8 @@ def identity_of_power():
         "gids": status["Gid"].split(),
         "groups": status["Groups"].split(),
         "caps": [
-            status[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+            status.get(name, "0" * 16).strip()
+            for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
         ],
         "no_new_privs": status.get("NoNewPrivs", "unknown").strip(),
         "seccomp": status.get("Seccomp", "unknown").strip(),
