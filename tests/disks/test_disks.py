@@ -226,7 +226,7 @@ class TestTrouble:
         told = subprocess.run(
             [sys.executable, "-c", code], check=True, capture_output=True, text=True
         )
-        assert told.stdout == "the daemon is not root, so it cannot mount\n"
+        assert told.stdout == "the daemon is not root, so it cannot mount one\n"
 
     def test_a_trial_leaves_nothing(self, tmp_path: Path) -> None:
         assert trouble_at(tmp_path) == ""

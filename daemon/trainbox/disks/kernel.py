@@ -44,19 +44,16 @@ class Mount:
     device: int
 
 
-def loop_mounts(under: Path, *, deep: bool = False) -> list[Mount]:
-    """Return the mounts of loop devices directly under a directory, or anywhere below it."""
+def loop_mounts(under: Path) -> list[Mount]:
+    """Return the mounts of loop devices directly under a directory."""
     prefix = f"{under}/"
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         _, _, device, _, point, *_ = line.split(" ")
         major, _, minor = device.partition(":")
         place = _ESCAPE.sub(lambda code: chr(int(code[1], 8)), point)
-        if (
-            int(major) == _LOOP_MAJOR
-            and place.startswith(prefix)
-            and (deep or "/" not in place[len(prefix) :])
-        ):
+        inside = place.startswith(prefix) and "/" not in place[len(prefix) :]
+        if inside and int(major) == _LOOP_MAJOR:
             found.append(Mount(place, int(minor)))
     return found
 

@@ -37,7 +37,7 @@ def fullness(place: Path) -> str:
 def trouble_at(root: Path) -> str:
     """Return why no disk can be had under a directory, by trying; empty where one held."""
     if os.geteuid() != 0:
-        return "the daemon is not root, so it cannot mount"
+        return "the daemon is not root, so it cannot mount one"
     image = root / f"spare-trial-{secrets.token_hex(4)}.img"
     point = image.with_suffix("")
     try:

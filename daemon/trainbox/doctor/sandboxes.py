@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from trainbox.disks import Disks, DiskSize, trouble_at
 from trainbox.doctor.findings import Finding, fail, ok, skip, warn
 from trainbox.plugins import load_plugins, read_manifest
 from trainbox.registry import Registry, build_registry
@@ -54,12 +56,13 @@ async def backends(settings: Settings) -> AsyncIterator[Finding]:
         registry = build_registry(load_plugins(read_manifest(settings.plugins_file)))
     except TrainboxError:
         return  # the check of the plugins says it
+    disks = await asyncio.to_thread(_disks, settings)
     async with AsyncExitStack() as stack:
         instance = f"doctor{secrets.token_hex(4)}"
         await open_backends(stack, registry.backends, instance)
         usable = 0
         for backend in registry.backends.values():
-            async for finding in _one(registry, backend, instance):
+            async for finding in _one(registry, backend, instance, disks):
                 yield finding
             with suppress(TrainboxError):
                 usable += (await backend.probe()).ok
@@ -69,8 +72,17 @@ async def backends(settings: Settings) -> AsyncIterator[Finding]:
             )
 
 
+def _disks(settings: Settings) -> Disks:
+    """Return what a daemon's disks would be, tried out beside its own."""
+    size = DiskSize(settings.step_disk_bytes, settings.step_disk_files)
+    disks = Disks(settings.state_dir, size, ready=0)
+    place = settings.state_dir if settings.state_dir.is_dir() else Path(tempfile.gettempdir())
+    disks.trouble = trouble_at(place)
+    return disks
+
+
 async def _one(
-    registry: Registry, backend: SandboxBackend, instance: str
+    registry: Registry, backend: SandboxBackend, instance: str, disks: Disks
 ) -> AsyncIterator[Finding]:
     name = f"backend.{backend.name}"
     health = await backend.probe()
@@ -82,7 +94,8 @@ async def _one(
     for promise in health.promises:
         if promise.name in TOLD and promise.level is Level.ENFORCED:
             yield ok(f"{name}.{promise.name}", promise.how)
-    weak = [p for p in health.promises if p.level is not Level.ENFORCED]
+    yield _disk(name, disks, sees_mounts=health.sees_mounts)
+    weak = [p for p in health.promises if p.level is not Level.ENFORCED and p.name != "disk"]
     for promise in weak:
         # No command changes what the kernel or the engine of this host can do.
         yield warn(f"{name}.{promise.name}", f"{promise.level}: {promise.how}", "")
@@ -97,6 +110,20 @@ async def _one(
         return
     yield await _memory(backend, first, instance)
     yield await _network(backend, first, instance)
+
+
+def _disk(name: str, disks: Disks, *, sees_mounts: bool) -> Finding:
+    told = disks.sentence(sees_mounts=sees_mounts)
+    if not disks.trouble and sees_mounts:
+        return ok(f"{name}.disk", f"what a step writes lies on a file system of its own: {told}")
+    fix = ""
+    if "not installed" in disks.trouble:
+        fix = "apt-get install -y e2fsprogs"
+    elif "/dev/loop" in disks.trouble:
+        fix = "modprobe loop"
+    return warn(
+        f"{name}.disk", f"sizes are watched, and a burst between two looks passes: {told}", fix
+    )
 
 
 def _environments(
