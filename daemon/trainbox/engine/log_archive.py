@@ -13,7 +13,7 @@ from trainbox_sdk.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-SWEEP_S = 20.0
+SWEEP_S = 10.0
 
 
 class LogArchive:
