@@ -21,6 +21,7 @@ import pytest
 
 from trainbox.disks import kernel
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
+from trainbox_plugins.docker_backend.image_base import DIGEST
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 pytest.register_assert_rewrite("trainbox_sdk.testing")

@@ -16,10 +16,11 @@ import pytest
 
 from trainbox_plugins.docker_backend import images
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
-from trainbox_plugins.docker_backend.images import ImageBuilder, ImageSettings
-from trainbox_plugins.environments.testing import MODULE, tiny_environment
+from trainbox_plugins.docker_backend.image_base import ImageSettings, registry_reference
+from trainbox_plugins.docker_backend.images import ImageBuilder
+from trainbox_plugins.environments.testing import MODULE, tiny_environment, write_wheel
 from trainbox_sdk.environments import Environment
-from trainbox_sdk.errors import BackendRejected
+from trainbox_sdk.errors import BackendRejected, NotFound
 
 pytestmark = pytest.mark.docker
 
@@ -186,6 +187,133 @@ async def test_python_of_another_version_in_the_base_is_refused(
 ) -> None:
     with pytest.raises(BackendRejected, match=r"3\.11.*3\.12|3\.12.*3\.11"):
         await builder.build(replace(tiny, python="3.12"), quiet)
+
+
+# --- any Python, and a user's requirements on top
+
+
+@pytest.fixture
+async def runtime(engine: DockerEngine, tmp_path: Path) -> AsyncIterator[ImageBuilder]:
+    """A builder without a registry: its root is the one that the runtimes stand on."""
+    builder = ImageBuilder(engine, ImageSettings(tmp_path / "cache", tmp_path / "offered"))
+    yield builder
+    for built in await builder.built():
+        if built.name.startswith(f"runtime-{CANARY[-8:]}"):
+            await engine.image_remove(f"trainbox/env-{built.name}:{built.digest[:12]}")
+            await engine.image_remove(built.reference)
+
+
+@pytest.fixture
+def on_another_python(tmp_path: Path) -> Environment:
+    (tmp_path / "offered").mkdir()
+    name = f"runtime-{CANARY[-8:]}-{uuid.uuid4().hex[:6]}"
+    tiny = tiny_environment(tmp_path / "offered", name=name, python="3.12")
+    return replace(tiny, system_packages=("libgomp1",))
+
+
+async def test_a_python_of_this_host_becomes_an_image_and_requirements_a_layer_on_it(
+    runtime: ImageBuilder,
+    engine: DockerEngine,
+    on_another_python: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = await runtime.build(on_another_python, quiet)
+    assert "CPython 3.12." in built.base
+    assert built.packages == (f"{MODULE.replace('_', '-')}==1.0",)
+    assert not built.for_wishes
+    said = await said_by(engine, built.reference, "import sys, ssl, sqlite3; print(sys.version)")
+    assert said.startswith("3.12.")
+    names = {name for name, _ in await files_of(engine, built.reference)}
+    prefix = "opt/python/3.12/lib/python3.12"
+    assert f"{prefix}/__pycache__/os.cpython-312.pyc" in names
+    assert not [name for name in names if name.startswith(f"{prefix}/site-packages/")]
+    assert not [name for name in names if name.endswith(".pth")]
+    assert "usr/bin/python3" not in names
+
+    write_wheel(tmp_path / "offered", MODULE, "2.0", source="ANSWER = 43\n")
+    write_wheel(tmp_path / "offered", "trainbox_more", "1.0", MODULE, source="MORE = 1\n")
+    wishes = tmp_path / "requirements.txt"
+    wishes.write_text(f"trainbox-more\n{MODULE}==2.0\n")
+    wished = replace(on_another_python, wishes=(wishes,))
+    one, same = await asyncio.gather(runtime.build(wished, quiet), runtime.build(wished, quiet))
+    assert one == same
+    assert one.for_wishes
+    assert set(one.packages) == {"trainbox-more==1.0", "trainbox-tiny==2.0"}
+    ask = f"import trainbox_more, {MODULE} as t; print(trainbox_more.MORE, t.ANSWER, t.__cached__)"
+    more, answer, cached = (await said_by(engine, one.reference, ask)).split()
+    assert (more, answer) == ("1", "43")
+    content = dict(await files_of(engine, one.reference))
+    assert content[cached.lstrip("/")][4:8] == b"\x01\0\0\0"
+    assert await runtime.verify(on_another_python) == built
+
+    # Clearing up, of this one alone: what a container uses stays, then it goes.
+    monkeypatch.setattr(images, "surplus", lambda *_, **__: [one])
+    holder = await engine.create(
+        f"trainbox-test-{uuid.uuid4().hex[:8]}",
+        {"Image": one.reference, "Cmd": ["none"], "Labels": {"trainbox.test": "1"}},
+    )
+    assert await runtime.prune(keep=0, unused_s=0) == []
+    await engine.remove(holder, force=True)
+    assert await runtime.prune(keep=0, unused_s=0) == [one]
+    assert await engine.image_inspect(one.reference) is None
+    assert await engine.image_inspect(built.reference) is not None
+
+
+async def test_what_an_image_holds_beside_its_lock_is_noticed(
+    builder: ImageBuilder, tiny: Environment
+) -> None:
+    await builder.build(tiny, quiet)
+    assert (await builder.verify(tiny)).digest == tiny.digest
+    strange = replace(tiny, name="another")
+    with pytest.raises(NotFound):
+        await builder.verify(strange)
+
+
+def test_one_registry_image_serves_one_version_or_all() -> None:
+    assert registry_reference(None, "3.12") is None
+    assert registry_reference("r.example/python:{version}-slim", "3.12") == (
+        "r.example/python:3.12-slim"
+    )
+    assert registry_reference({"3.12": "r.example/a"}, "3.12") == "r.example/a"
+    assert registry_reference({"3.12": "r.example/a"}, "3.11") is None
+
+
+async def test_without_any_python_of_a_version_every_way_to_one_is_named(
+    engine: DockerEngine, tmp_path: Path, tiny: Environment
+) -> None:
+    settings = ImageSettings(tmp_path / "cache", tiny.requirements.parent)
+    with pytest.raises(BackendRejected) as caught:
+        await ImageBuilder(engine, settings).build(replace(tiny, python="3.99"), quiet)
+    assert caught.value.code == "no_base"
+    for way in (
+        "uv python install 3.99",
+        "UV_PYTHON_INSTALL_MIRROR",
+        "registry_base",
+        "docker load",
+    ):
+        assert way in caught.value.hint
+
+
+async def said_by(engine: DockerEngine, image: str, code: str) -> str:
+    """Run Python code in an image, offline and as a sandbox's user; return what it printed."""
+    body = {
+        "Image": image,
+        "Cmd": [images.PYTHON, "-I", "-c", code],
+        "Labels": {"trainbox.test": "1"},
+        "HostConfig": {"NetworkMode": "none", "ReadonlyRootfs": True},
+    }
+    container = await engine.create(f"trainbox-test-{uuid.uuid4().hex[:8]}", body)
+    try:
+        await engine.start(container)
+        code = await asyncio.to_thread(engine.wait_exit, container)
+        stream = engine.kept_output(container, follow=False)
+        said = b"".join(frame.data for frame in stream).decode()
+        stream.close()
+        assert code == 0, said
+        return said
+    finally:
+        await engine.remove(container, force=True)
 
 
 async def files_of(engine: DockerEngine, image: str) -> list[tuple[str, bytes]]:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
+import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType
 
 import pytest
 
-from trainbox_plugins.environments.testing import MODULE, tiny_environment
+from trainbox_plugins.environments.testing import MODULE, tiny_environment, write_wheel
 from trainbox_plugins.environments.wheelhouse import Wheelhouse
 from trainbox_plugins.process_backend import interpreters
 from trainbox_plugins.process_backend.venvs import Venvs, python_of, read_record
 from trainbox_sdk.environments import Environment
-from trainbox_sdk.errors import BackendRejected
+from trainbox_sdk.errors import BackendRejected, NotFound
 
 
 def quiet(fraction: float, sentence: str) -> None:
@@ -129,3 +131,69 @@ def test_python_that_is_not_here_is_named_with_the_way_out(
 @pytest.mark.parametrize("executable", ["/nonexistent", "/bin/true", "/etc/passwd"])
 def test_what_is_no_python_is_not_taken_for_one(executable: str) -> None:
     assert interpreters.ask(executable) is None
+
+
+# --- a user's requirements
+
+
+def test_requirements_become_a_venv_of_their_own(venvs: Venvs, tiny: Environment) -> None:
+    shelf = tiny.requirements.parent
+    write_wheel(shelf, MODULE, "2.0", source="ANSWER = 43\n")
+    write_wheel(shelf, "trainbox_more", "1.0", MODULE, source="MORE = 1\n")
+    wishes = shelf / "requirements.txt"
+    wishes.write_text("trainbox-more\n")
+    wished = replace(tiny, wishes=(wishes,))
+    plain, built = venvs.build(tiny, quiet), venvs.build(wished, quiet)
+    assert (plain.for_wishes, built.for_wishes) == (False, True)
+    assert built.digest == wished.digest != plain.digest
+    # The base's pin is preferred where the user leaves a choice.
+    assert built.packages == ("trainbox-more==1.0", "trainbox-tiny==1.0")
+    ask = [python_of(Path(built.reference)), "-I", "-c", "import trainbox_more as m; print(m.MORE)"]
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "1\n"
+    assert venvs.build(wished, quiet) == built
+    assert venvs.verify(tiny) == plain
+
+
+def test_requirements_that_cannot_be_met_leave_no_venv(venvs: Venvs, tiny: Environment) -> None:
+    wishes = tiny.requirements.parent / "requirements.txt"
+    wishes.write_text("no-such-package\n")
+    with pytest.raises(BackendRejected) as caught:
+        venvs.build(replace(tiny, wishes=(wishes,)), quiet)
+    assert caught.value.code == "requirements_unresolvable"
+    assert venvs.built() == []
+
+
+def test_venvs_of_requirements_go_when_nobody_asks_for_them(
+    venvs: Venvs, tiny: Environment, tmp_path: Path
+) -> None:
+    wishes = tiny.requirements.parent / "requirements.txt"
+    wishes.write_text(f"{MODULE}\n")
+    plain, built = venvs.build(tiny, quiet), venvs.build(replace(tiny, wishes=(wishes,)), quiet)
+    assert venvs.prune(keep=0, unused_s=0) == [], "a step could be running in it"
+    long_ago = time.time() - 3 * 86_400
+    os.utime(tmp_path / "used" / built.digest, (long_ago, long_ago))
+    record = Path(built.reference) / "environment.json"
+    record.write_text(record.read_text().replace('"created_at": "20', '"created_at": "19'))
+    assert [one.digest for one in venvs.prune(keep=0, unused_s=0)] == [built.digest]
+    assert [one.digest for one in venvs.built()] == [plain.digest]
+    assert not Path(built.reference).exists()
+
+
+def test_a_venv_that_changed_since_is_noticed(venvs: Venvs, tiny: Environment) -> None:
+    with pytest.raises(NotFound):
+        venvs.verify(tiny)
+    built = venvs.build(tiny, quiet)
+    module = next(Path(built.reference).rglob(f"{MODULE}/__init__.py"))
+    module.unlink()
+    for compiled in module.parent.rglob("*.pyc"):
+        compiled.write_bytes(b"")
+    (module.parent / "__init__.py").write_text("raise OSError('changed')\n")
+    with pytest.raises(BackendRejected, match="changed"):
+        venvs.verify(tiny)
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.12"])
+def test_another_python_of_this_host_is_found_where_installers_put_it(version: str) -> None:
+    found = interpreters.find(version, {})
+    assert found.version == version
+    assert found.executable.endswith(f"/bin/python{version}")

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from trainbox_plugins.environments.pip import pip_settings
 
+RETRIES = "2"
+"""How often the resolver asks an index that does not answer, before it says so."""
+
 _SECTIONS = ("global", "download", ":env:")
 """In the order of their say: the last wins, as for ``pip download``."""
 
@@ -74,6 +77,7 @@ def resolver_environment(
         "UV_CACHE_DIR": str(cache),
         "UV_NO_CONFIG": "1",
         "UV_NO_PROGRESS": "1",
+        "UV_HTTP_RETRIES": RETRIES,
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_SYSTEM_CERTS": "1",
         "NO_COLOR": "1",

@@ -1,4 +1,4 @@
-"""A complete environment of one tiny wheel, made by hand: for tests without a network."""
+"""A complete environment of tiny wheels, made by hand: for tests without a network."""
 
 from __future__ import annotations
 
@@ -14,21 +14,35 @@ if TYPE_CHECKING:
 MODULE = "trainbox_tiny"
 
 
-def tiny_environment(
-    folder: Path, *, name: str = "tiny", python: str = "3.11", source: str = "ANSWER = 42\n"
-) -> Environment:
-    """Write a wheel and its lock into ``folder``, which then serves as an offline wheelhouse."""
-    wheel = folder / f"{MODULE}-1.0-py3-none-any.whl"
-    info = f"{MODULE}-1.0.dist-info"
+def write_wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    *requires: str,
+    source: str = "",
+    tag: str = "py3-none-any",
+) -> Path:
+    """Write a wheel of one package, whose ``__init__`` is ``source``, into a folder (PEP 427)."""
+    wheel = folder / f"{name}-{version}-{tag}.whl"
+    info = f"{name}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
     files = {
-        f"{MODULE}/__init__.py": source,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {MODULE}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{name}/__init__.py": source,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
     record = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in {**files, f"{info}/RECORD": record}.items():
             archive.writestr(zipfile.ZipInfo(path), text)
+    return wheel
+
+
+def tiny_environment(
+    folder: Path, *, name: str = "tiny", python: str = "3.11", source: str = "ANSWER = 42\n"
+) -> Environment:
+    """Write a wheel and its lock into ``folder``, which then serves as an offline wheelhouse."""
+    wheel = write_wheel(folder, MODULE, "1.0", source=source)
     lock = folder / "requirements.lock"
     lock.write_text(f"{MODULE}==1.0 --hash=sha256:{sha256_of(wheel)}\n", encoding="utf-8")
-    return Environment(name, python, lock, warm_imports=(MODULE,))
+    return Environment(name, python, lock, warm_imports=(MODULE,), names=(MODULE,))
