@@ -195,16 +195,29 @@ def test_automl_finds_the_kind_of_task(client):
     client.until(model, run["run_id"], "cancelled")
 
 
-def test_a_restart_leaves_nothing_in_training(client):
-    model = client.trainable(b"import time\ntime.sleep(2)\n")
-    link_before = client.daemon
-    run = client.train(model)
-    client.until(model, run["run_id"], "running", "completed")
-    link_before.kill()
-    link_before.start()
-    client.until(model, run["run_id"], "completed", "failed")
-    assert client("GET", model)["status"] == "draft"
-    client.train(model)
+def test_a_restart_leaves_nothing_in_training_and_links_good(client):
+    code = b"""
+import os, time
+open(os.environ["MODEL_OUTPUT_PATH"], "wb").write(b"weights")
+time.sleep(float(os.environ["WAIT"]))
+"""
+    model, daemon = client.trainable(code), client.daemon
+    first = client.train(model, environment_vars={"WAIT": "0"})
+    version = client.until(model, first["run_id"], "completed", "failed")["version_created"]
+    link = client("GET", f"{model}/download?version_id={version}")["download_url"]
+    second = client.train(model, environment_vars={"WAIT": "3"})
+    client.until(model, second["run_id"], "running", "completed")
+    assert client("GET", model)["status"] == "training"
+    daemon.kill()
+    daemon.start()
+    ended = client.until(model, second["run_id"], "completed", "failed")
+    assert client("GET", model)["status"] == "ready"
+    assert len(client("GET", f"{model}/versions")["versions"]) == (
+        2 if ended["version_created"] else 1
+    )
+    assert daemon.request("GET", link.removeprefix(daemon.url), token=None)[2] == b"weights"
+    run = client.train(model, environment_vars={"WAIT": "0"})
+    client.until(model, run["run_id"], "completed")
 
 
 def test_bad_tokens_count_and_requests_are_told_of(client):

@@ -249,3 +249,14 @@ async def test_auto_models_have_no_files(client):
     model_id = await client.model(model_type="auto")
     refused = await client.upload(model_id, status=422)
     assert "model_type 'custom'" in refused["detail"][0]["msg"]
+
+
+async def test_where_nothing_can_be_put_aside_fields_come_first(client, config):
+    model_id = await client.model()
+    config.spool_dir = config.key_file / "not-a-folder"  # the client's surface has this very object
+    form = multipart([("file", None), ("asset_type", "other"), ("filename", "a")], b"x")
+    refused = await client("POST", f"{model_id}/custom/assets", 507, **form)
+    assert "send the other fields before the file" in refused["detail"]
+    fields = {"asset_type": "other", "filename": "a", "description": ""}
+    form = multipart([*fields.items(), ("file", None)], b"x")
+    await client("POST", f"{model_id}/custom/assets", 201, **form)

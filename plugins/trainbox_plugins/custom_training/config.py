@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, DirectoryPath, Field, model_validator
 
 Algorithm = Literal["HS256", "RS256", "EdDSA"]
 Claim = Annotated[str, Field(min_length=1, max_length=200)]
@@ -53,7 +53,7 @@ class Config(BaseModel):
     max_assets: Annotated[int, Field(gt=0, le=100)] = Field(
         100, description="Most assets of one model."
     )
-    spool_dir: Path | None = Field(
+    spool_dir: DirectoryPath | None = Field(
         None,
         description="Where a form's file waits that comes before the fields that say what it is; "
         "None for the system's temporary directory.",

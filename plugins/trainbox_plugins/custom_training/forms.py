@@ -82,7 +82,7 @@ async def open_form(
     if all(name in reader.fields for name in names):
         yield Form(reader.fields, named, media_type, reader.direct(file))
         return
-    with tempfile.TemporaryFile(dir=limits.spool_dir) as spool:
+    with _new_spool(limits) as spool:
         await reader.spool(file, spool)
         yield Form(reader.fields, named, media_type, _read_back(spool))
 
@@ -116,10 +116,7 @@ class _Reader:
                 await asyncio.to_thread(spool.write, chunk)
             await asyncio.to_thread(spool.seek, 0)
         except OSError as error:
-            raise StorageFull(
-                f"There is no room to put the file aside: {error.strerror}.",
-                hint="send the other fields before the file, or have spool_dir set",
-            ) from error
+            raise _no_room(error) from error
         await self._rest()
 
     async def _rest(self) -> None:
@@ -208,6 +205,20 @@ async def _multipart(request: web.Request) -> aiohttp.MultipartReader:
 async def _read_back(spool: IO[bytes]) -> AsyncIterator[bytes]:
     while chunk := await asyncio.to_thread(spool.read, CHUNK):
         yield chunk
+
+
+def _new_spool(limits: Limits) -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(dir=limits.spool_dir)
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> StorageFull:
+    return StorageFull(
+        f"The file cannot be put aside: {error.strerror}.",
+        hint="send the other fields before the file, or have spool_dir set",
+    )
 
 
 def _too_large(limits: Limits) -> TooLarge:

@@ -59,6 +59,13 @@ class Runs:
             raise NotFound(f"The job of run {run.id!r} is gone.")
         return found.items[0]
 
+    async def known_job(self, who: Principal, run: RunRecord) -> JobView | None:
+        """Return the job of a run, or None for one that is gone: a listing goes on without it."""
+        try:
+            return await self.job(who, run)
+        except NotFound:
+            return None
+
     async def chosen(
         self, who: Principal, model: ModelRecord, run_id: str | None, *, ended_well: bool = False
     ) -> tuple[RunRecord, JobView]:
@@ -80,8 +87,8 @@ class Runs:
         while True:
             page = await self.list(model, PAGE if ended_well else 1, after)
             for run in page.items:
-                job = await self.job(who, run)
-                if not ended_well or run_status(job) == "completed":
+                job = await (self.known_job if ended_well else self.job)(who, run)
+                if job is not None and (not ended_well or run_status(job) == "completed"):
                     return run, job
             after = page.next
             if after is None or not ended_well:

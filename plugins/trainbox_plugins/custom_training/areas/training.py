@@ -72,7 +72,11 @@ class Training:
         model = await self._library.model(caller, request.match_info["model_id"])
         asked = query(request, wire.PageQuery)
         page = await self._runs.list(model, asked.limit, asked.after)
-        shown = [full(run, await self._runs.job(caller.who, run)) for run in page.items]
+        shown = [
+            full(run, job)
+            for run in page.items
+            if (job := await self._runs.known_job(caller.who, run)) is not None
+        ]
         return json_reply({"model_id": model.id, "runs": shown, "next": page.next})
 
     async def get(self, request: web.Request, caller: Caller) -> web.StreamResponse:
