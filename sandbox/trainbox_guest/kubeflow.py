@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from trainbox_guest.meter import Meter
 
 ENV_URL = "KUBEFLOW_TRAINER_SERVER_URL"
 ENV_TOKEN = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105 - the name of a variable
-REPORTERS = frozenset({"transformers", "kubeflow"})
 LONGEST_BODY = 64 * 1024
 WAIT_S = 5.0
 
@@ -46,22 +44,6 @@ def listen(meter: Optional[Meter] = None) -> str:
     os.environ[ENV_URL] = url
     os.environ[ENV_TOKEN] = token
     return url
-
-
-class ListenOnImport:
-    """A finder of modules that finds none: it listens once a module that reports is looked for."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-
-    def find_spec(
-        self, fullname: str, path: Optional[Sequence[str]] = None, target: Any = None
-    ) -> None:
-        """Leave the search to the other finders."""
-        del path, target
-        if fullname in REPORTERS:
-            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
-            listen(self._meter)
 
 
 def report_status(meter: Meter, status: Mapping[str, Any]) -> None:

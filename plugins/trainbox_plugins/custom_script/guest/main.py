@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from trainbox_guest import kubeflow, protocol, report
+from trainbox_guest import protocol, report
 from trainbox_guest.meter import Meter
 from trainbox_guest.metric_lines import watch_stdout
 from trainbox_guest.run import GuestError, Run
 from trainbox_plugins.custom_script.guest import program, workplace
+from trainbox_plugins.custom_script.guest.reporters import ListenOnImport
 
 MODEL = "model"
 """What MODEL_OUTPUT_PATH ends in; it does not exist when the script starts."""
@@ -33,7 +34,7 @@ def main(run: Run) -> None:
     meter = Meter(run.emit)
     report.use(meter)
     watch_stdout(meter)
-    sys.meta_path.insert(0, kubeflow.ListenOnImport(meter))
+    sys.meta_path.insert(0, ListenOnImport(meter))
     try:
         program.run(run.inputs / run.params["entry_point"], run.params.get("arguments", ()))
     except SystemExit as leaving:
