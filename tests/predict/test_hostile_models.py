@@ -73,8 +73,8 @@ async def test_unknown_operator_and_domain(predictor, shelf, models):
         await assert_unusable(predictor, *shelf.put(models.build([node], [x], [y])))
 
 
-@pytest.mark.parametrize("shape", [[], ["N", 2], [1, 1], ["N", 1, 1]])
-async def test_inputs_that_are_no_column(predictor, shelf, models, shape):
+@pytest.mark.parametrize("shape", [[], ["N", "M", 2], [1, 1], ["N", 0], ["N", 2, 2, 2, 2]])
+async def test_inputs_that_are_no_rows(predictor, shelf, models, shape):
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
     node = helper.make_node("Identity", ["x"], ["y"])

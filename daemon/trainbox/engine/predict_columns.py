@@ -48,7 +48,8 @@ def pack(
 
 def _small_buffer(fact: TensorFacts, column: Sequence[Any]) -> bytes:
     """Return a column as :func:`_buffer` does, each text behind its length."""
-    if len(column) == 1 and (value := column[0]) is not None and fact.datatype in _ONE:
+    one = len(column) == 1 and fact.width == 1
+    if one and (value := column[0]) is not None and fact.datatype in _ONE:
         try:
             return _ONE[fact.datatype](value)
         except (TypeError, struct.error, OverflowError):
@@ -63,6 +64,8 @@ def _small_buffer(fact: TensorFacts, column: Sequence[Any]) -> bytes:
 
 def _buffer(fact: TensorFacts, column: Sequence[Any]) -> bytes:
     try:
+        if fact.width != 1:
+            column = [value for row in column for value in row]
         if None in column:
             missing = MISSING[fact.datatype]
             column = [missing if value is None else value for value in column]

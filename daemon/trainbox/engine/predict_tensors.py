@@ -100,11 +100,12 @@ def _rows(tensor: Tensor, fact: TensorFacts) -> int:
     for size in shape:
         if size < 0:
             raise _about(tensor, f"has the negative size {size} in its shape {list(shape)}")
-    if len(shape) not in {1, 2} or (len(shape) == 2 and shape[1] != 1):  # noqa: PLR2004
-        raise _about(tensor, f"has shape {list(shape)[:8]}, not [n, 1] or [n]")
+    fine = ((1,), (), fact.row) if fact.width == 1 else (fact.row,)
+    if not shape or tuple(shape[1:]) not in fine:
+        takes = "[n, 1] or [n]" if fact.width == 1 else f"[n, {', '.join(map(str, fact.row))}]"
+        raise _about(tensor, f"has shape {list(shape)[:8]}, not {takes}")
     if not shape[0]:
         raise _about(tensor, "has no rows")
-    del fact
     return shape[0]
 
 
@@ -115,7 +116,9 @@ def _buffer(tensor: Tensor, fact: TensorFacts, rows: int) -> wire.Buffer:
     if _rows(tensor, fact) != rows:
         raise _about(tensor, f"has {tensor.shape[0]} rows, the first input has {rows}")
     if tensor.raw is not None:
-        return _raw(tensor, tensor.raw, rows)
+        return _raw(tensor, tensor.raw, rows * fact.width)
+    if fact.width != 1:
+        return _packed(tensor, _flat_matrix(tensor, rows * fact.width))
     return _packed(tensor, _flat(tensor, rows))
 
 
@@ -143,6 +146,19 @@ def _flat(tensor: Tensor, rows: int) -> Sequence[Any]:
     ):
         return [value[0] for value in values]
     return values
+
+
+def _flat_matrix(tensor: Tensor, count: int) -> Sequence[Any]:
+    """Return JSON data as one list of elements, whether it came flat or nested by its shape."""
+    values, sizes = tensor.values, list(tensor.shape)
+    if isinstance(values, list) and len(values) == count and not isinstance(values[0], list):
+        return values
+    level: list[Any] = [values]
+    for size in sizes:
+        if any(not isinstance(each, list) or len(each) != size for each in level):
+            raise _about(tensor, f"has data that is not {count} values, nor lists of shape {sizes}")
+        level = [each for part in level for each in part]
+    return level
 
 
 def _packed(tensor: Tensor, values: Sequence[Any]) -> bytes:

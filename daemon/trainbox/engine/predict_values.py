@@ -116,6 +116,16 @@ class Input:
         return None
 
 
+def unserved(signature: Mapping[str, Any]) -> str:
+    """Return why a model of this signature answers no predictions; empty where it does.
+
+    What a script left may be a pickle, or a graph for batches of one size: kept, and not served.
+    """
+    if not signature.get("inputs"):
+        return "it is not an ONNX model; it can be downloaded"
+    return str(signature.get("unserved") or "")
+
+
 def read_signature(signature: Mapping[str, Any]) -> tuple[Input, ...]:
     """Return the inputs of a model's signature.
 
@@ -142,7 +152,42 @@ def _input(item: Mapping[str, Any]) -> Input:
             return Input(name, kind, True, _string, _plain_texts, _categories(item))
         case "datetime":
             return Input(name, kind, True, epoch_seconds, _never_plain)
+        case "tensor":
+            return Input(name, kind, False, _tensor(dtype, _row(item)), _never_plain)
     raise Unavailable(f"input {name!r} has the unknown type {kind!r}", code="model_unusable")
+
+
+def _row(item: Mapping[str, Any]) -> tuple[int, ...]:
+    sizes = item.get("row")
+    if not isinstance(sizes, list) or not all(type(size) is int and size > 0 for size in sizes):
+        raise Unavailable(
+            f"input {item['name']!r} has no size in the signature", code="model_unusable"
+        )
+    return tuple(sizes)
+
+
+def _tensor(dtype: str, sizes: Sequence[int]) -> Convert:
+    """Return what makes one row's elements, in order, of nested lists or of one flat list."""
+    number = _integer(*INTEGERS[dtype]) if dtype in INTEGERS else _number(dtype)
+    count, shape = math.prod(sizes), list(sizes)
+
+    def convert(value: Any) -> list[Any]:
+        level = [value]
+        for size in [count] if _is_flat(value, count) else shape:
+            if any(type(each) is not list or len(each) != size for each in level):
+                raise Wrong(f"must be {count} numbers in a list of shape {shape}", _row_hint(shape))
+            level = [each for part in level for each in part]
+        return [number(each) for each in level]
+
+    return convert
+
+
+def _is_flat(value: Any, count: int) -> bool:
+    return type(value) is list and len(value) == count and type(value[0]) is not list
+
+
+def _row_hint(shape: Sequence[int]) -> str:
+    return f"a list of {shape[0]}" if len(shape) == 1 else "nested lists, or one flat list"
 
 
 def _categories(item: Mapping[str, Any]) -> frozenset[str] | None:

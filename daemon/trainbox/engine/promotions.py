@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trainbox.blobs import BlobStore
+from trainbox.engine.predict_values import unserved
 from trainbox.store import Store
 from trainbox_sdk.artifacts import ModelView
 from trainbox_sdk.engine import Page, Principal
@@ -78,8 +79,8 @@ class Promotions:
 
     async def _warm(self, who: Principal, name: str, version: int) -> None:
         model = await self._store.models.find(name, version, owner=who.id)
-        if model is None:
-            return  # the move says what is wrong
+        if model is None or unserved(model.signature):
+            return  # the move says what is wrong; what is not served has nothing to load
         try:
             await self._warmer.warm(model, self._blobs.path(model.digest))
         except (TooLarge, Unavailable) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from asyncio.subprocess import Process
@@ -44,6 +45,16 @@ class TensorFacts:
     name: str
     datatype: str
     shape: tuple[int, ...]
+
+    @cached_property
+    def row(self) -> tuple[int, ...]:
+        """The sizes of one row of an input."""
+        return tuple(size if size > 0 else 1 for size in self.shape[1:])
+
+    @cached_property
+    def width(self) -> int:
+        """How many elements one row of an input has."""
+        return math.prod(self.row)
 
 
 @dataclass(frozen=True)

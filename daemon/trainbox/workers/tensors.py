@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from trainbox.workers import predict_wire as wire
 
 MAX_RANK = 4
-"""Dimensions of an output."""
+"""Dimensions of an output, and of an input."""
 
 ROW_STATEMENT = "trainbox.rows"
 """Metadata key: ``independent`` says that a row's answer does not depend on its neighbours,
@@ -20,7 +21,7 @@ ROW_STATEMENT = "trainbox.rows"
 
 
 class Unusable(Exception):
-    """A graph whose inputs are not one column each, or whose outputs are no tensors."""
+    """A graph whose inputs are not rows, or whose outputs are no tensors."""
 
 
 class BadInput(ValueError):
@@ -102,7 +103,7 @@ class Graph:
 
 
 def check_inputs(inputs: Sequence[Any]) -> None:
-    """Refuse inputs other than one column each: [N] or [N, 1] of a known element type.
+    """Refuse inputs other than rows of a known element type: [N], [N, 1], or numbers as [N, 4, 4].
 
     Raises:
         Unusable: says which.
@@ -112,9 +113,30 @@ def check_inputs(inputs: Sequence[Any]) -> None:
     for value in inputs:
         if value.type not in wire.ONNX_TYPES:
             raise Unusable(f"input {value.name!r} is a {value.type}")
-        one_column = len(value.shape) == 1 or value.shape[1:] in ([1], [None])
-        if not one_column or isinstance(value.shape[0], int):
-            raise Unusable(f"input {value.name!r} has shape {value.shape}, not [N, 1] or [N]")
+        if not value.shape or isinstance(value.shape[0], int):
+            raise Unusable(
+                f"input {value.name!r} has shape {value.shape}: export it with a first size that "
+                "is free, for any number of rows"
+            )
+        sizes = value.shape[1:]
+        one_column = sizes in ([], [1], [None])
+        fixed = all(isinstance(size, int) and size > 0 for size in sizes)
+        if not one_column and not (fixed and len(value.shape) <= MAX_RANK):
+            raise Unusable(
+                f"input {value.name!r} has shape {value.shape}, not [N], or rows of fixed size"
+            )
+        if not one_column and value.type == "tensor(string)":
+            raise Unusable(f"input {value.name!r} has several texts in a row; one is served")
+
+
+def row_shape(value: Any) -> tuple[int, ...]:
+    """Return the sizes of one row of an input."""
+    return tuple(size if isinstance(size, int) else 1 for size in value.shape[1:])
+
+
+def row_bytes(value: Any) -> int:
+    """Return the bytes of one row of an input of numbers."""
+    return wire.WIDTHS[wire.ONNX_TYPES[value.type][0]] * math.prod(row_shape(value))
 
 
 def _spec(value: Any) -> dict[str, Any]:
@@ -135,7 +157,7 @@ def _shared_column(value: Any, run: wire.Run, at: int) -> Any:
         if run.packed[0]:
             return _texts(value, wire.unpack_texts, buffer, rows[0])
         return _texts(value, wire.read_each, buffer, rows, sizes)
-    width = wire.WIDTHS[datatype]
+    width = row_bytes(value)
     if list(sizes) != [width * count for count in rows]:
         raise BadInput(f"input {value.name!r} has a part of another size")
     return _numbers(value, buffer)
@@ -146,7 +168,7 @@ def _column(value: Any, buffer: wire.Buffer, item: wire.Item) -> Any:
     if datatype == "BYTES":
         read = wire.unpack_texts if item.packed else wire.read_texts
         return _texts(value, read, buffer, item.rows)
-    wanted = item.rows * wire.WIDTHS[datatype]
+    wanted = item.rows * row_bytes(value)
     if len(buffer) != wanted:
         raise BadInput(f"input {value.name!r} has {len(buffer)} bytes, not {wanted}")
     return _numbers(value, buffer)
@@ -175,7 +197,7 @@ def _joined(value: Any, columns: Sequence[Any]) -> NDArray[Any]:
         tensor = np.array(texts, dtype=np.object_)
     else:
         tensor = columns[0] if len(columns) == 1 else np.concatenate(columns)
-    return tensor if len(value.shape) == 1 else tensor.reshape(-1, 1)
+    return tensor.reshape(-1, *row_shape(value))
 
 
 def _is_constant(value: Any) -> bool:

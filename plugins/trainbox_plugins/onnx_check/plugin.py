@@ -34,7 +34,12 @@ class Plugin:
             ArtifactCheck(
                 name="onnx",
                 entry="trainbox_plugins.onnx_check.guest:main",
-                packages=("trainbox_plugins.onnx_check.guest", "trainbox_plugins.onnx_kit.rows"),
+                packages=(
+                    "trainbox_plugins.onnx_check.guest",
+                    "trainbox_plugins.onnx_check.foreign",
+                    "trainbox_plugins.onnx_check.refusal",
+                    "trainbox_plugins.onnx_kit.rows",
+                ),
                 environment=self._config.environment,
                 memory_bytes=self._config.memory_bytes,
                 timeout_s=self._config.timeout_s,

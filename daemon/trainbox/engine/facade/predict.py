@@ -8,8 +8,10 @@ from typing import Any
 
 from trainbox.engine.facade.rooms import Desk, Rooms
 from trainbox.engine.predict_lookup import Lookup
+from trainbox.engine.predict_values import unserved
 from trainbox_sdk.artifacts import ModelView, Prediction, PredictRequest
 from trainbox_sdk.engine import Principal
+from trainbox_sdk.errors import Conflict
 from trainbox_sdk.predictions import (
     InferRequest,
     InferResult,
@@ -61,4 +63,11 @@ class PredictDesk(Desk):
 
     async def _find(self, who: Principal, reference: str) -> tuple[ModelView, Path]:
         model = await self._r.access.model(who, reference)
+        why = unserved(model.signature)
+        if why:
+            raise Conflict(
+                f"{model.name}:{model.version} answers no predictions: {why}",
+                code="model_not_served",
+                hint=f"download it: GET /v1/models/{model.id}/onnx",
+            )
         return model, self._r.blobs.path(model.digest)
