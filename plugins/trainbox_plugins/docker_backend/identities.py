@@ -15,6 +15,7 @@ from trainbox_plugins.docker_backend.observations import (
 )
 from trainbox_plugins.docker_backend.policy import Confinement
 from trainbox_plugins.docker_backend.standby import Standby
+from trainbox_plugins.docker_backend.standby_notes import Note
 from trainbox_sdk.backends import Observation, Phase, SandboxRef
 
 
@@ -42,7 +43,7 @@ class Identities:
         note = self._standby.handed(ref.name)
         if note is None:
             return seen
-        if seen.phase is Phase.RUNNING and self._standby.waits(note):
+        if self._has_no_word(note, seen.phase):
             return Observation(ref, Phase.CREATED)
         began = note.went_at
         if began is not None and seen.finished_at is not None:
@@ -55,9 +56,13 @@ class Identities:
         if note is None:
             return observation_of_summary(summary)
         phase = phase_of(summary)
-        if phase is Phase.RUNNING and self._standby.waits(note):
+        if self._has_no_word(note, phase):
             phase = Phase.CREATED
         return None if phase is None else Observation(note.ref, phase)
+
+    def _has_no_word(self, note: Note, phase: Phase | None) -> bool:
+        """Whether it has its job and was not told to go: created, as people count."""
+        return phase is Phase.RUNNING and note.went_at is None and self._standby.waits(note)
 
     def held_by(self, ref: SandboxRef) -> Mapping[str, str]:
         """Return what held a sandbox, for its record."""

@@ -142,9 +142,13 @@ class Standby:
             spec: what is to run.
             body: what a cold start would create.
         """
-        if self.off or spec.gpus or not self._known.is_set() or spec.ref.name in self._cold:
+        if self.off or spec.gpus:
             return False
-        slot = self._pool.ask(standby_class(spec, self._confinement))
+        kind = standby_class(spec, self._confinement)
+        self._pool.want(kind)
+        if not self._known.is_set() or spec.ref.name in self._cold:
+            return False
+        slot = self._pool.take(kind)
         return slot is not None and await self._hand_over(slot, spec, body)
 
     async def complete(self, note: Note, body: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from trainbox_sdk.errors import BackendUnavailable
 log = logging.getLogger(__name__)
 
 TICK_S = 15.0
+"""Seconds between looks for what is idle or old, where nothing shorter is set."""
 RETRY_S = 60.0
 """Seconds before a kind that failed is tried again; doubled each time."""
 PATIENCE = 3
@@ -90,6 +91,10 @@ class StandbyPool:
 
     async def close(self) -> None:
         """Remove what waits."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                # A call that is left half way may still reach the engine, and nobody would know.
+                await self._making.acquire()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -122,11 +127,14 @@ class StandbyPool:
 
     # --- who is wanted
 
-    def ask(self, kind: StandbyClass) -> Slot | None:
-        """Note that a class is wanted; return one that waits, which is the caller's then."""
-        known = self._asked(kind)
-        self._started_at = known.asked_at
+    def want(self, kind: StandbyClass) -> None:
+        """Note that a job of a class is about to start: more of its kind may follow."""
+        self._started_at = self._asked(kind).asked_at
         self._wake.set()
+
+    def take(self, kind: StandbyClass) -> Slot | None:
+        """Return one that waits, which is the caller's then."""
+        known = self._asked(kind)
         while known.waiting:
             slot = known.waiting.popleft()
             if slot.directory.waits():
@@ -141,9 +149,8 @@ class StandbyPool:
         Raises:
             BackendUnavailable: none can; the sentence says why.
         """
-        known = self._asked(kind)
         async with self._making:
-            while not known.waiting:
+            while not (known := self._asked(kind)).waiting:
                 await self._make(known)
 
     def make_room(self, memory_bytes: int) -> None:
@@ -175,9 +182,10 @@ class StandbyPool:
 
     async def keep(self) -> None:
         """Keep as many as are wanted; until cancelled."""
+        tick_s = min(TICK_S, self._config.standby_idle_s, self._config.standby_max_age_s)
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):
+                async with asyncio.timeout(tick_s):
                     await self._wake.wait()
             self._wake.clear()
             await self._let_old_go()
@@ -203,9 +211,11 @@ class StandbyPool:
             kind.failures += 1
             log.warning("none stands by", extra={"class": kind.kind.key, "why": str(error)})
             raise BackendUnavailable(f"no sandbox stands by: {error}") from error
-        kind.failures = 0
-        kind.memory_bytes = self._maker.memory_bytes(slot)
-        kind.waiting.append(slot)
+        # It may have been dropped as idle meanwhile, and even been asked for anew.
+        known = self._kinds.setdefault(kind.kind.key, kind)
+        known.failures = 0
+        known.memory_bytes = self._maker.memory_bytes(slot)
+        known.waiting.append(slot)
 
     def _lacking(self) -> Kind | None:
         """Return the class that was wanted last among those that may have one more."""
