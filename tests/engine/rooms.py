@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from trainbox.blobs import BlobStore
 from trainbox.clock import now
+from trainbox.disks import Disks
 from trainbox.engine.access import Access
 from trainbox.engine.builds import Builds
 from trainbox.engine.drive import Workshop
@@ -101,6 +102,8 @@ class World:
     make_backend: Callable[[FakeHost], FakeBackend] = FakeBackend
     wrap_store: Callable[[Store], Store] = lambda store: store
     make_blobs: Callable[[Path], BlobStore] = BlobStore
+    make_disks: Callable[[Path], Disks | None] = lambda state_dir: None
+    shortage: Callable[[], str] = str
     grace_s: float = 0.05
     backends: Sequence[str] = ("fake",)
     environments: Sequence[str] = ("plain",)
@@ -154,7 +157,8 @@ class Daemon:
         self.registry = registry
         self.host = world.host
         self.blobs = world.make_blobs(world.state_dir / "blobs")
-        self.files = SandboxFiles(world.state_dir)
+        self.disks = world.make_disks(world.state_dir)
+        self.files = SandboxFiles(world.state_dir, self.disks)
         self.pulse = Pulse(registry.backends)
         self.access = Access(store, world.authorize)
         self.workshop = Workshop(
@@ -166,9 +170,16 @@ class Daemon:
             stage=CodeStage(world.code_dir),
             builds=Builds(registry.environments),
             grace_s=world.grace_s,
+            pulse=self.pulse,
         )
         self.supervisor = Supervisor(self.workshop)
-        self.scheduler = Scheduler(store, registry.backends, self.supervisor, self.pulse)
+        self.scheduler = Scheduler(
+            store,
+            registry.backends,
+            self.supervisor,
+            self.pulse,
+            shortage=lambda: world.shortage(),
+        )
         self.supervisor.on_slot_free(self.scheduler.wake)
         self.reconciler = Reconciler(store, registry.backends, self.supervisor, self.files)
         self.intake = Intake(
