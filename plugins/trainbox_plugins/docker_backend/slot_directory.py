@@ -34,6 +34,7 @@ STANDBY_INSIDE = f"{INSIDE}/out"
 
 _WRITABLE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _READ_ONLY = _WRITABLE | syscalls.MOUNT_ATTR_RDONLY
+_ATTEMPTS = 5
 _PIPE_BYTES = 4096
 """What every pipe has room for (pipe(7))."""
 _LARGEST_PIPE_BYTES = 1024**2
@@ -147,9 +148,15 @@ class SlotDirectory:
     def unmount(self) -> None:
         """Take everything off the host; a sandbox keeps what it sees, and gets nothing more."""
         root = str(self.root)
-        while root in mount_points(self.path):
-            syscalls.set_propagation(root, syscalls.MS_PRIVATE)
-            syscalls.umount_detached(root)
+        for _ in range(_ATTEMPTS):
+            if root not in mount_points(self.path):
+                return
+            try:
+                syscalls.set_propagation(root, syscalls.MS_PRIVATE)
+                syscalls.umount_detached(root)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # no mount any more: another thread was faster
+                    raise
 
     def delete(self) -> None:
         """Unmount and delete it, once its sandbox is gone.
