@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.xdist_group("hostile-second-engine"),
 ]
-SOME_ALONE = ("disk_burst", "links_and_special_files", "plants_for_the_next_attempt", "fork_bomb")
+SOME_ALONE = ("disk_burst", "links_and_special_files", "fork_bomb")
 APART = ("threads", "processes", "kill_init")
 """What ends a whole sandbox of gVisor where another kernel refuses a call: one each."""
 SHARED = tuple(attack for attack in BATCH if attack.name not in APART)
