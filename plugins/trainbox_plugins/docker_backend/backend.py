@@ -10,6 +10,7 @@ from pathlib import Path
 from trainbox_plugins.backend_kit.handover import fit_for_guest
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
+from trainbox_plugins.docker_backend.creation import create
 from trainbox_plugins.docker_backend.engine_host import (
     IdShift,
     capacity_of,
@@ -20,10 +21,8 @@ from trainbox_plugins.docker_backend.engine_host import (
 from trainbox_plugins.docker_backend.engine_looks import failed_look, inspected, seen_dead
 from trainbox_plugins.docker_backend.engine_mounts import engine_sees_mounts
 from trainbox_plugins.docker_backend.engine_port import (
-    Clash,
     EnginePort,
     EngineRefused,
-    NotThere,
 )
 from trainbox_plugins.docker_backend.environment_builder import EnvironmentBuilder
 from trainbox_plugins.docker_backend.gpus import free_gpus
@@ -245,13 +244,13 @@ class DockerBackend:
     async def _prepare_cold(self, spec: SandboxSpec) -> None:
         """Create the container; a name that is taken means that it has been created before."""
         with self.standby.cold_start(spec.ref.name):
-            if spec.gpus:
-                async with self._gpu_choice:
-                    with failed_look():
-                        devices = await free_gpus(self._engine, self._config, spec.gpus)
-                    await self._create(spec, devices)
-            else:
-                await self._create(spec, ())
+            if not spec.gpus:
+                return await create(self._engine, spec, self._confinement)
+            async with self._gpu_choice:
+                with failed_look():
+                    devices = await free_gpus(self._engine, self._config, spec.gpus)
+                confinement = replace(self._confinement, gpu_devices=devices)
+                return await create(self._engine, spec, confinement)
 
     async def _start_warm(self, spec: SandboxSpec, note: Note) -> bool:
         """Give a sandbox that stands by the word; False where it has died, and is forgotten."""
@@ -275,21 +274,6 @@ class DockerBackend:
         await self.remove(spec.ref)
         await self._prepare_cold(spec)
         return False
-
-    async def _create(self, spec: SandboxSpec, gpu_devices: tuple[str, ...]) -> None:
-        confinement = replace(self._confinement, gpu_devices=gpu_devices)
-        try:
-            await self._engine.create(spec.ref.name, sandbox_policy(spec, confinement))
-        except Clash:
-            return  # the fence: this attempt has its sandbox already
-        except NotThere as error:
-            raise BackendRejected(
-                f"environment image {spec.environment} is not on this engine",
-                code="unknown_environment",
-                hint="build it again: trainbox images build",
-            ) from error
-        except EngineRefused as error:
-            raise BackendRejected(f"the engine refuses the sandbox: {error.explanation}") from error
 
     async def _start(self, spec: SandboxSpec, container_id: str) -> None:
         name = spec.ref.name

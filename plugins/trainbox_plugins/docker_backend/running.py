@@ -11,7 +11,6 @@ from pathlib import Path
 
 from trainbox_guest.shim.disk import DiskUse, disk_use
 from trainbox_guest.shim.log_rate import LogRate
-from trainbox_guest.shim.log_rate import LogRate
 from trainbox_plugins.docker_backend import cgroups
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
@@ -71,7 +70,6 @@ class Running:
                 limit_bytes=spec.limits.log_bytes,
                 flood_bytes=config.log_flood_bytes,
                 on_flood=self._tell_of_flood,
-                rate=LogRate(config.log_bytes_per_s, config.log_lines_per_s, config.log_burst_s),
                 rate=LogRate(config.log_bytes_per_s, config.log_lines_per_s, config.log_burst_s),
             )
         )
