@@ -180,17 +180,28 @@ def test_a_gpu_where_there_is_none_is_refused(client):
     assert refused["detail"][0]["loc"] == ["body", "compute", "gpu"]
 
 
-def test_automl_finds_the_kind_of_task(client):
-    document = {
-        "name": f"auto-{time.monotonic_ns()}", "model_type": "auto", "task_type": "regression",
-        "config": {"target_column": "b", "parameters": {"trials": 1}},
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "target", "task"),
+    [
+        ("regression", "n", "regression"),
+        ("classification", "two", "binclass"),
+        ("classification", "three", "multiclass"),
+    ],
+)
+def test_automl_finds_the_kind_of_task(client, kind, target, task):
+    config = {"target_column": target, "parameters": {"trials": 1}}
+    name = f"auto-{time.monotonic_ns()}"
+    document = {"name": name, "model_type": "auto", "task_type": kind, "config": config}
     model = client("POST", MODELS, document, status=201)["model_id"]
-    rows = b"a,b\n" + b"".join(b"%d,%d\n" % (n, 2 * n) for n in range(60))
+    rows = b"x,n,two,three\n" + b"".join(
+        b"%d,%d,%s,%s\n" % (n, 2 * n, (b"yes", b"no")[n % 2], (b"a", b"b", b"c")[n % 3])
+        for n in range(60)
+    )
     data = client.form("/api/v1/datasets", rows, name="numbers", format="csv")
     client("POST", f"{model}/dataset", {"dataset_id": data["dataset_id"]})
     run = client("POST", f"{model}/train", {}, status=202)
-    assert run["model_type"] == "auto"
+    assert (run["model_type"], run["entry_point"]) == ("auto", None)
+    assert client("GET", f"{model}/training-metrics/details")["final_algorithm"] == task
     client("POST", f"{model}/runs/{run['run_id']}/cancel", status=202)
     client.until(model, run["run_id"], "cancelled")
 

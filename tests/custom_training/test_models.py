@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -260,3 +261,25 @@ async def test_where_nothing_can_be_put_aside_fields_come_first(client, config):
     fields = {"asset_type": "other", "filename": "a", "description": ""}
     form = multipart([*fields.items(), ("file", None)], b"x")
     await client("POST", f"{model_id}/custom/assets", 201, **form)
+
+
+async def test_of_one_name_uploaded_many_times_at_once_one_file_stays(client, engine):
+    model_id = await client.model()
+    made = await asyncio.gather(*(client.upload(model_id, b"%d" % n) for n in range(12)))
+    listed = (await client("GET", f"{model_id}/custom/assets"))["assets"]
+    assert [each["asset_id"] for each in listed] == [max(each["asset_id"] for each in made)]
+    assert len(engine._assets) == 1
+
+
+async def test_a_file_for_a_model_that_is_deleted_meanwhile_is_not_kept(client, engine):
+    model_id = await client.model()
+    create = engine.create_asset
+
+    async def slow(*given, **more):
+        made = await create(*given, **more)
+        engine._documents.clear()
+        return made
+
+    engine.create_asset = slow
+    await client.upload(model_id, status=404)
+    assert not engine._assets

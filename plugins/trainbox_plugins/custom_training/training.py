@@ -99,14 +99,20 @@ class Trainer:
     async def files(self, caller: Caller, model: ModelRecord) -> Sequence[AssetView]:
         """Return a model's assets, newest first: of several with one filename the newest."""
         found: dict[str, AssetView] = {}
+        for each in await self.every_file(caller, model):
+            found.setdefault(each.filename, each)
+        return list(found.values())
+
+    async def every_file(self, caller: Caller, model: ModelRecord) -> Sequence[AssetView]:
+        """Return a model's assets, newest first, also those about to be replaced."""
+        found: list[AssetView] = []
         after: str | None = None
         while True:
             page = await self._engine.assets(caller.who, group=model.id, limit=200, after=after)
-            for each in page.items:
-                found.setdefault(each.filename, each)
+            found.extend(page.items)
             after = page.next
             if after is None:
-                return list(found.values())
+                return found
 
     # -- what is asked of the engine ----------------------------------------------------------
 

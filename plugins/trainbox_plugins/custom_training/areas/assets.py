@@ -75,12 +75,11 @@ class Assets:
         limits = Limits(config.max_asset_bytes, config.upload_idle_s, config.spool_dir)
         async with open_form(request, FIELDS, limits) as form:
             new = _new_asset(form, model, config.max_asset_bytes)
-            older = await self._older(caller, model, new)
+            await self._require_place(caller, model, new)
             facts = {"filename": new.filename, "asset_type": new.kind}
             uploaded = act("custom_asset_uploaded", model.id, **facts)
             asset = await self._engine.create_asset(caller.who, new, form.chunks, acts=[uploaded])
-        for each in older:
-            await self._forget(caller, each.id)
+        await self._settle(caller, model, asset)
         return json_reply(_shown(model.id, asset), status=201)
 
     async def list(self, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -110,27 +109,43 @@ class Assets:
         await self._engine.delete_asset(caller.who, found.id, acts=[deleted])
         return web.Response(status=204)
 
-    async def _older(
-        self, caller: Caller, model: ModelRecord, new: NewAsset
-    ) -> Sequence[AssetView]:
-        """Return what the new file takes the place of.
+    async def _require_place(self, caller: Caller, model: ModelRecord, new: NewAsset) -> None:
+        """Refuse a file that would have no place beside the others.
 
         Raises:
             Conflict: a file of another type has the name.
             PreciseFailure: the model has as many as one may have.
         """
         files = await self._trainer.files(caller, model)
-        same = [each for each in files if each.filename == new.filename]
-        if same and same[0].kind != new.kind:
+        same = next((each for each in files if each.filename == new.filename), None)
+        if same is not None and same.kind != new.kind:
             raise Conflict(
-                f"This model has an asset {new.filename!r} of asset_type {same[0].kind!r}; "
+                f"This model has an asset {new.filename!r} of asset_type {same.kind!r}; "
                 "delete it first, or choose another filename."
             )
-        if not same and len(files) >= self._config.max_assets:
+        if same is None and len(files) >= self._config.max_assets:
             raise refused(
                 "body", "file", msg=f"a model has at most {self._config.max_assets} assets"
             )
-        return same
+
+    async def _settle(self, caller: Caller, model: ModelRecord, asset: AssetView) -> None:
+        """Let a new file take the place of older ones, if there still is a place.
+
+        Of two uploads of one name at the same time each looks after its own: the newer one stays.
+
+        Raises:
+            NotFound: the model was deleted meanwhile, and the file with it.
+        """
+        try:
+            await self._library.model(caller, model.id)
+        except NotFound:
+            await self._forget(caller, asset.id)
+            raise
+        listed = await self._trainer.every_file(caller, model)
+        newer = [each.id for each in listed].index(asset.id) if asset in listed else len(listed)
+        for each in listed[newer + 1 :]:
+            if each.filename == asset.filename:
+                await self._forget(caller, each.id)
 
     async def _forget(self, caller: Caller, asset_id: str) -> None:
         try:
