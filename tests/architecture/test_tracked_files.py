@@ -9,8 +9,11 @@ import pytest
 
 from .conftest import ROOT
 
-# Written in two halves, so that this file does not find itself. /opt/trainbox is a path in our image.
-MACHINE_PATH = re.compile(r"(?<![\w.}/-])/(?:work|ro" + r"ot|home/\w+|opt/(?!trainbox\b)\w+)/")
+# Written in two halves, so that this file does not find itself. /opt/trainbox and /opt/python are
+# paths in our images.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.}/-])/(?:work|ro" + r"ot|home/\w+|opt/(?!(?:trainbox|python)\b)\w+)/"
+)
 INDEX_HOST = re.compile(
     r"py" + r"pi\.org|python" + r"hosted|jf" + r"rog|artifac" + r"tory", re.IGNORECASE
 )

@@ -205,6 +205,8 @@ async def runtime(engine: DockerEngine, tmp_path: Path) -> AsyncIterator[ImageBu
 
 @pytest.fixture
 def on_another_python(tmp_path: Path) -> Environment:
+    if "python3.12" in os.environ.get("TRAINBOX_TEST_WITHOUT_RUNTIMES", "").split():
+        pytest.skip("TRAINBOX_TEST_WITHOUT_RUNTIMES says that there is no Python 3.12 here")
     (tmp_path / "offered").mkdir()
     name = f"runtime-{CANARY[-8:]}-{uuid.uuid4().hex[:6]}"
     tiny = tiny_environment(tmp_path / "offered", name=name, python="3.12")
