@@ -49,7 +49,7 @@ async def new_model(
         id=new_id("mdl"),
         name=step.job_name or await _default_name(store, step),
         artifact_id=artifact.id,
-        signature=_signature(artifact, result, facts),
+        signature=_signature(step.plan, artifact, result, facts),
         metrics=_numbers(result.get("metrics")),
         parity=_mapping(result.get("parity")),
         facts=record(
@@ -68,11 +68,16 @@ async def _default_name(store: Store, step: StepRecord) -> str:
 
 
 def _signature(
-    artifact: NewArtifact, result: Mapping[str, Any], facts: Mapping[str, Mapping[str, object]]
+    plan: StepPlan,
+    artifact: NewArtifact,
+    result: Mapping[str, Any],
+    facts: Mapping[str, Mapping[str, object]],
 ) -> Mapping[str, Any]:
-    # What the second sandbox read from the file itself counts, not what the first one claimed.
-    checked = _mapping(facts.get(artifact.name, {}).get("signature"))
-    return checked or _mapping(result.get("signature"))
+    # What the second sandbox read from the file itself counts, not what the first one claimed: also
+    # where it read nothing, as of a pickle.
+    if any(output.kind == MODEL_KIND and output.check for output in plan.outputs):
+        return _mapping(facts.get(artifact.name, {}).get("signature"))
+    return _mapping(result.get("signature"))
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainbox.engine.artifact_directory import yaml_text
-from trainbox.engine.artifact_directory.facts import Origin
+from trainbox.engine.artifact_directory.facts import ONNX_FILE, Origin
 from trainbox.engine.artifact_directory.provenance import moment, params_digest
 
 PIPELINES = {"regression": "tabular-regression"}
@@ -34,9 +34,9 @@ def _front_matter(origin: Origin) -> dict[str, Any]:
         "metrics": metrics,
     }
     front: dict[str, Any] = {
-        "library_name": "onnx",
+        **({"library_name": "onnx"} if origin.file == ONNX_FILE else {}),
         "pipeline_tag": pipeline,
-        "tags": ["onnx", "trainbox", model.task],
+        "tags": [*(["onnx"] if origin.file == ONNX_FILE else []), "trainbox", model.task],
     }
     if metrics:
         front["model-index"] = [{"name": model.name, "results": [result]}]

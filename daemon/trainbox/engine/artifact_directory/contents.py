@@ -9,11 +9,10 @@ from typing import Any
 
 from trainbox.engine.artifact_directory.bill_of_materials import bill_of_materials
 from trainbox.engine.artifact_directory.card import card
-from trainbox.engine.artifact_directory.facts import Origin
+from trainbox.engine.artifact_directory.facts import ONNX_FILE, Origin
 from trainbox.engine.artifact_directory.mlflow_files import mlflow_files
 from trainbox.engine.artifact_directory.provenance import provenance
 
-MODEL = "model.onnx"
 MANIFEST = "manifest.json"
 MEDIA_TYPES = {".json": "application/json", ".md": "text/markdown", ".onnx": "application/onnx"}
 
@@ -40,7 +39,7 @@ def contents(origin: Origin) -> dict[str, bytes]:
         documents["input_example.json"] = _input_example(origin.preview["rows"])
     texts = {
         **{path: _json(document) for path, document in documents.items()},
-        **mlflow_files(origin),
+        **(mlflow_files(origin) if origin.file == ONNX_FILE else {}),
         "card.md": card(origin),
     }
     # A guest's words may hold half a surrogate pair, which UTF-8 has not.
@@ -68,7 +67,7 @@ def _manifest(origin: Origin, found: Mapping[str, bytes]) -> bytes:
         for path, data in found.items()
     }
     model = origin.model
-    entries[MODEL] = {"sha256": model.digest.removeprefix("sha256:"), "bytes": model.bytes}
+    entries[origin.file] = {"sha256": model.digest.removeprefix("sha256:"), "bytes": model.bytes}
     document = {
         "model": {"id": model.id, "name": model.name, "version": model.version},
         "files": dict(sorted(entries.items())),

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from trainbox.blobs import BlobStore
 from trainbox.engine.artifact_directory.archive import lay_out
-from trainbox.engine.artifact_directory.contents import MANIFEST, MODEL, contents, media_type
-from trainbox.engine.artifact_directory.facts import Origin, tensors
+from trainbox.engine.artifact_directory.contents import MANIFEST, contents, media_type
+from trainbox.engine.artifact_directory.facts import Origin, model_file, tensors
+from trainbox.engine.predict_values import unserved
 from trainbox.store import Store
 from trainbox_sdk.artifacts import ArtifactFile, ArtifactView, ModelView, Prediction
 from trainbox_sdk.errors import NotFound, ValidationFailed
@@ -95,7 +96,9 @@ class Directories:
     async def _make(self, model: ModelView) -> tuple[ModelFile, ...]:
         origin = await self._origin(model)
         texts = await asyncio.to_thread(contents, origin)
-        files = [ModelFile(MODEL, model.digest, model.bytes, media_type(MODEL))]
+        artifact = await self._store.jobs.artifact(model.artifact_id)
+        assert artifact is not None  # a foreign key
+        files = [ModelFile(origin.file, model.digest, model.bytes, artifact.media_type)]
         published: list[str] = []
         try:
             for path, data in texts.items():
@@ -114,12 +117,15 @@ class Directories:
         facts = await self._store.models.facts(model.id)
         preview = facts.get("preview") or await self._preview(model)
         assert preview is None or isinstance(preview, Mapping)
-        return Origin(self._store.instance, model, job, dataset, facts, preview)
+        artifact = await self._store.jobs.artifact(model.artifact_id)
+        assert artifact is not None  # a foreign key
+        name = model_file(artifact)
+        return Origin(self._store.instance, model, job, dataset, facts, preview, name)
 
     async def _preview(self, model: ModelView) -> Mapping[str, Any] | None:
         """Return a preview of a row of gaps, for a version whose task wrote none down."""
         inputs = tensors(model.signature, "inputs")
-        if not inputs:
+        if unserved(model.signature):
             return None
         path = self._blobs.path(model.digest)
         gaps = dict.fromkeys((item["name"] for item in inputs), None)

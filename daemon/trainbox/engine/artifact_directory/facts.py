@@ -8,12 +8,20 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from trainbox_sdk.artifacts import DatasetView, ModelView
+from trainbox_sdk.artifacts import ArtifactView, DatasetView, ModelView
 from trainbox_sdk.environments import Environment
 from trainbox_sdk.jobs import JobView
 
 TOLD_ELSEWHERE = frozenset({"metrics", "parity", "preview", "signature"})
 """Keys of a guest's result that have a place of their own."""
+ONNX_FILE = "model.onnx"
+_SUFFIXES = {
+    "application/onnx": ".onnx",
+    "application/x-tar": ".tar",
+    "application/x-pickle": ".pkl",
+    "application/zip": ".zip",
+    "application/gzip": ".gz",
+}
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 _IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -45,6 +53,13 @@ def record(
         "preview": _preview(checked.get("preview")),
         "check": {key: value for key, value in checked.items() if key not in TOLD_ELSEWHERE},
     }
+
+
+def model_file(artifact: ArtifactView) -> str:
+    """Return what a model's file is called in its directory."""
+    if artifact.name.endswith(".onnx"):
+        return ONNX_FILE
+    return f"model{_SUFFIXES.get(artifact.media_type, '.bin')}"
 
 
 def packages_of(lock: str) -> list[list[str]]:
@@ -97,6 +112,7 @@ class Origin:
         dataset: None for a task without data.
         facts: as :func:`record` wrote them; empty for a version from before there were any.
         preview: rows in and predictions out; None where none could be made.
+        file: what the model itself is called: ``model.onnx``, or by its type where it is none.
     """
 
     instance: str
@@ -105,6 +121,7 @@ class Origin:
     dataset: DatasetView | None
     facts: Mapping[str, Any] = field(default_factory=dict)
     preview: Mapping[str, Any] | None = None
+    file: str = ONNX_FILE
 
     @property
     def inputs(self) -> list[Mapping[str, Any]]:

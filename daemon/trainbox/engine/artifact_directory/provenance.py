@@ -20,11 +20,11 @@ BUILD_TYPE = "urn:trainbox:build:job:v1"
 
 
 def provenance(origin: Origin) -> dict[str, Any]:
-    """Return the statement about ``model.onnx``."""
+    """Return the statement about the model's file."""
     job, model = origin.job, origin.model
     return {
         "_type": STATEMENT,
-        "subject": [{"name": "model.onnx", "digest": _digest(model.digest)}],
+        "subject": [{"name": origin.file, "digest": _digest(model.digest)}],
         "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {

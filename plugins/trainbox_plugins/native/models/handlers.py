@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from aiohttp import web
 
@@ -13,6 +14,7 @@ from trainbox_plugins.native.replies import file_reply, json_reply, page_reply
 from trainbox_plugins.native.requests import query
 from trainbox_plugins.native.table import FILE_REPLIES, Endpoint, PageOut, gives
 from trainbox_plugins.native.wire import NoQuery, PageQuery
+from trainbox_sdk.artifacts import ArtifactView
 from trainbox_sdk.engine import Engine, Principal
 from trainbox_sdk.models import ModelFilter
 from trainbox_sdk.operations import Operation, Reply
@@ -166,7 +168,7 @@ class Models:
         query(request, NoQuery)
         model = await self._engine.model(who, request.match_info["ref"])
         file = await self._engine.model_file(who, model.id)
-        return file_reply(request, file, f"{model.name}-v{model.version}.onnx")
+        return file_reply(request, file, f"{model.name}-v{model.version}{_suffix(file.view)}")
 
     async def trash(self, request: web.Request, who: Principal) -> web.StreamResponse:
         """``DELETE /v1/models/{ref}``."""
@@ -179,3 +181,10 @@ class Models:
         query(request, NoQuery)
         restored = await self._engine.restore_model(who, request.match_info["ref"])
         return json_reply(translate.model(restored))
+
+
+def _suffix(artifact: ArtifactView) -> str:
+    """Return how the name of a downloaded model ends: it may be no ONNX file."""
+    if artifact.media_type == "application/onnx":
+        return ".onnx"
+    return PurePosixPath(artifact.name).suffix or ".bin"
