@@ -148,6 +148,11 @@ async def test_cancelling(client, model_id):
     run = await client.train(model_id)
     ended = await client("POST", f"{model_id}/runs/{run['run_id']}/cancel", 202)
     assert ended["status"] == "cancelled"
+    entries = (await client("GET", f"{model_id}/audit-logs?page_size=2"))["entries"]
+    assert [(each["action"], each["actor_id"]) for each in entries] == [
+        ("model.training_cancelled", "daemon"),
+        ("model.training_cancel_requested", "ada@example.test"),
+    ]
     await client("GET", f"{model_id}/runs/run-custom-20260313-000000", 404)
 
 

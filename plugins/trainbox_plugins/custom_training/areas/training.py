@@ -8,7 +8,7 @@ from aiohttp import web
 
 from trainbox_plugins.custom_training import answers, wire
 from trainbox_plugins.custom_training.credentials import Caller
-from trainbox_plugins.custom_training.library import Library
+from trainbox_plugins.custom_training.library import Library, act
 from trainbox_plugins.custom_training.names import run_status
 from trainbox_plugins.custom_training.reading import json_body, json_reply, query
 from trainbox_plugins.custom_training.runs import Runs, full
@@ -94,4 +94,7 @@ class Training:
         job = await self._runs.job(caller.who, run)
         if job.state.terminal:
             raise Conflict(f"Run {run.id!r} has ended: {run_status(job)}.")
+        # The end itself is the daemon's line; who asked for it is this one.
+        asked = act("training_cancel_requested", model.id, run_id=run.id)
+        await self._engine.write_documents(caller.who, [], acts=[asked])
         return json_reply(full(run, await self._engine.cancel(caller.who, job.id)), status=202)
