@@ -29,6 +29,7 @@ SEED = int(os.environ.get("TRAINBOX_FUZZ_SEED", "3"))
 SURFACES = {
     "datasets": r"^/v1/(datasets|uploads|trash)",
     "jobs": r"^/v1/(jobs|events|artifacts|webhooks)",
+    "assets": r"^/v1/assets",
     "models": r"^/v1/models",
     "inference": r"^/v2",
     "catalogue": r"^/v1/(tasks|plugins|environments)",
@@ -61,7 +62,9 @@ def known(daemon):
     assert job["state"] == "succeeded", job["reason"]
     artifacts = daemon.call("GET", f"/v1/jobs/{job['id']}/artifacts")["items"]
     model = daemon.call("GET", f"/v1/models/{job['model_id']}")
+    asset = json.loads(daemon.request("POST", "/v1/assets?filename=a.py", b"pass")[2])
     return {
+        "/v1/assets/{id}": {"id": asset["id"]},
         "/v1/datasets/{id}": {"id": dataset["id"]},
         "/v1/jobs/{id}": {"id": job["id"]},
         "/v1/artifacts/{id}": {"id": artifacts[0]["id"]},
