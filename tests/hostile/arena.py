@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -29,6 +30,8 @@ from trainbox_sdk.testing.guest_runs import stage_packages
 
 GUEST = Path(__file__).with_name("guest")
 PATIENCE_S = 90.0
+IPC_RMID = 0
+_libc = ctypes.CDLL(None, use_errno=True)
 OUTPUT_BYTES = 64 * 1024**2
 MOST_ENTRIES = 2000
 AT_ONCE = 3
@@ -74,6 +77,8 @@ class Lures:
         self._by_name.bind("\0" + self.abstract)
         self._by_name.listen()
         key = uuid.uuid4().int & 0x7FFFFFFF
+        self._segment = _libc.shmget(key, 4096, 0o1666)
+        assert self._segment >= 0
         self.told: dict[str, Any] = {
             "token": self.token,
             "neighbour": [str(neighbour / f"{self.token}.parquet"), str(neighbour / "model.onnx")],
@@ -111,6 +116,7 @@ class Lures:
     def close(self) -> None:
         for one in (self._udp, self._tcp, self._by_path, self._by_name):
             one.close()
+        _libc.shmctl(self._segment, IPC_RMID, None)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from arena import Arena, Lures, NewArena
 
 from trainbox.blobs import BlobStore
+from trainbox_plugins.docker_backend import engine_host
 from trainbox_plugins.docker_backend.backend import DockerBackend
 from trainbox_plugins.docker_backend.config import Config as DockerConfig
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
@@ -59,8 +61,9 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> str:
 def new_arena(request: pytest.FixtureRequest, host_folder: Path) -> NewArena:
     """Return what opens an arena of a kind.
 
-    ``docker-cold``; ``docker-warm``, each of whose sandboxes has stood by; ``docker-filtered``, with the engine's own profile and the filter from inside;
-    ``docker-remapped`` and ``gvisor`` on another engine, given by its URL and an image there;
+    ``docker-cold``; ``docker-warm``, each of whose sandboxes has stood by; ``docker-filtered``,
+    with the engine's own profile and the filter from inside; ``docker-open``, with no filter at
+    all; ``docker-remapped`` and ``gvisor`` on another engine, given by its URL and an image there;
     ``process``; ``process-bare``, without cgroups and without disks of fixed size.
     """
 
@@ -68,6 +71,18 @@ def new_arena(request: pytest.FixtureRequest, host_folder: Path) -> NewArena:
         settings = {"socket_url": url, "runtime": "runsc" if kind == "gvisor" else None}
         config = DOCKER.model_copy(update=settings)
         return DockerBackend(DockerEngine(url), config, NoEnvironments())  # type: ignore[arg-type]
+
+    def unfiltered(folder: Path) -> SandboxBackend:
+        profile = folder / "everything.json"
+        tables = {
+            "architecture": "SCMP_ARCH_X86_64",
+            "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        }
+        profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "archMap": [tables]}))
+        config = DOCKER.model_copy(update={"seccomp_profile": profile})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine_host, "filters_inside", lambda config: False)
+            return DockerBackend(DockerEngine(), config, NoEnvironments())  # type: ignore[arg-type]
 
     def backend_of(kind: str, folder: Path) -> tuple[SandboxBackend, str]:
         if kind.startswith("process"):
@@ -80,6 +95,8 @@ def new_arena(request: pytest.FixtureRequest, host_folder: Path) -> NewArena:
             )
             return ProcessBackend(config), request.getfixturevalue("venv")
         image = request.getfixturevalue("docker_base_image")
+        if kind == "docker-open":
+            return unfiltered(folder), image
         profile: Literal["own", "engine"] = "engine" if kind == "docker-filtered" else "own"
         config = DOCKER.model_copy(update={"seccomp_profile": profile})
         if kind == "docker-warm":
