@@ -27,7 +27,6 @@ from trainbox.engine.assets import Assets
 from trainbox.engine.builds import Builds
 from trainbox.engine.disposal import Disposal
 from trainbox.engine.draining import Drain
-from trainbox.engine.drive import Workshop
 from trainbox.engine.events import EventFeed
 from trainbox.engine.facade import EngineFacade, Rooms
 from trainbox.engine.health import FreeSpaceFloor, Pulse, Space
@@ -48,6 +47,7 @@ from trainbox.engine.timed_backend import TimedBackend
 from trainbox.engine.tokens import TokenRoom, anchor_audit, first_token, keep_anchoring
 from trainbox.engine.trash import Trash
 from trainbox.engine.webhooks import Webhooks
+from trainbox.engine.workshop import Workshop
 from trainbox.http.application import build_app, start_draining
 from trainbox.http.listener import listening
 from trainbox.http_options import http_config, unix_socket

@@ -17,7 +17,6 @@ from trainbox.clock import now
 from trainbox.disks import Disks
 from trainbox.engine.access import Access
 from trainbox.engine.builds import Builds
-from trainbox.engine.drive import Workshop
 from trainbox.engine.events import EventFeed
 from trainbox.engine.health import Pulse
 from trainbox.engine.intake import Intake
@@ -26,6 +25,7 @@ from trainbox.engine.sandboxes import SandboxFiles
 from trainbox.engine.scheduler import Scheduler
 from trainbox.engine.staging import CodeStage
 from trainbox.engine.supervisor import Supervisor
+from trainbox.engine.workshop import Workshop
 from trainbox.ids import new_id
 from trainbox.registry import Registry
 from trainbox.store import Store

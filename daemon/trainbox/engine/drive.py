@@ -10,37 +10,28 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from trainbox.blobs import BlobStore
 from trainbox.clock import now
 from trainbox.engine import finish, guest_events, verdict
-from trainbox.engine.builds import BuildReport, Builds, wishes_of
+from trainbox.engine.builds import BuildReport, wishes_of
 from trainbox.engine.evidence import told_with_the_end
-from trainbox.engine.health import Pulse
 from trainbox.engine.outputs import collect
 from trainbox.engine.patience import patiently
 from trainbox.engine.requests import Requests
-from trainbox.engine.sandboxes import SandboxFiles, ref_of, roles_of
-from trainbox.engine.staging import CodeStage
+from trainbox.engine.sandboxes import ref_of, roles_of
 from trainbox.engine.tail import EventTail
 from trainbox.engine.verdict import StepEnds
 from trainbox.engine.verify import Verifier
 from trainbox.engine.watch import Watch
+from trainbox.engine.workshop import Workshop
 from trainbox.engine.writable import full
-from trainbox.store import Store
 from trainbox.store.records import Outcome, StepRecord
-from trainbox_sdk.backends import SandboxBackend, SandboxSpec
-from trainbox_sdk.errors import (
-    BackendRejected,
-    BackendUnavailable,
-    TrainboxError,
-    Unavailable,
-)
+from trainbox_sdk.backends import SandboxSpec
+from trainbox_sdk.errors import BackendRejected, TrainboxError, Unavailable
 from trainbox_sdk.jobs import State
-from trainbox_sdk.tasks import ArtifactCheck
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,34 +40,6 @@ STOP_S = 5.0
 """Seconds that a stopping daemon waits for a write or a start under way."""
 UNKNOWN_ENVIRONMENT = "unknown_environment"
 """A backend's code for an environment that is not, or no longer, there."""
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What every driver works with; built once in the composition root."""
-
-    store: Store
-    blobs: BlobStore
-    backends: Mapping[str, SandboxBackend]
-    checks: Mapping[str, ArtifactCheck]
-    files: SandboxFiles
-    stage: CodeStage
-    builds: Builds
-    grace_s: float
-    pulse: Pulse | None = None
-
-    async def sized(self, backend: str) -> bool:
-        """Return whether sandboxes of a backend may have a disk of limited size.
-
-        Raises:
-            BackendUnavailable: it does not answer, so it cannot be told.
-        """
-        if self.pulse is None or not self.files.writable.can_be_sized:
-            return False
-        health = await self.pulse.health(backend)
-        if not health.ok:
-            raise BackendUnavailable(health.detail)
-        return health.sees_mounts
 
 
 class _Cancelled(Exception):

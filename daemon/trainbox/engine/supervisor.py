@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 
 from trainbox import logs
-from trainbox.engine.drive import STOP_S, Driver, Workshop
+from trainbox.engine.drive import STOP_S, Driver
+from trainbox.engine.workshop import Workshop
 from trainbox.store.records import StepRecord
 
 log = logging.getLogger(__name__)
