@@ -340,7 +340,7 @@ async def test_the_audit_log_of_a_model(client, model_id, engine):
     page = await client("GET", f"{model_id}/audit-logs?page=2&page_size=2")
     assert (page["total"], page["page"]) == (5, 2)
     assert [each["action"] for each in page["entries"]] == actions[::-1][2:4]
-    for query in ("from=2026-01-01T00:00:00", "page_size=201", "sort_order=up", "who=x",
+    for query in ("from=2026-01-01T00:00:00", "page_size=201", "sort_order=up", "who=x", "to=0.5", "from=1700000000",
                   "from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z"):  # fmt: skip
         await client("GET", f"{model_id}/audit-logs?{query}", 422)
     activity = await client("GET", f"{model_id}/activity?limit=2&offset=1")

@@ -28,7 +28,17 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _written_out(value: object) -> object:
+    """Refuse seconds since 1970, which JSON Schema has no time in (2020-12 §7.3.1)."""
+    try:
+        float(str(value))
+    except ValueError:
+        return value
+    raise ValueError("must be a time such as 2026-03-13T16:10:00Z")
+
+
 Whole = BeforeValidator(_whole)
+Moment = Annotated[datetime, BeforeValidator(_written_out)]
 Cores = Annotated[int, Whole, Field(ge=1, le=32)]
 Gigabytes = Annotated[int, Whole, Field(ge=1, le=128)]
 Seconds = Annotated[int, Whole, Field(ge=1, le=86_400)]
@@ -200,8 +210,8 @@ class AuditQuery(Query):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
-    since: datetime | None = Field(None, alias="from", description="90 days ago by default.")
-    until: datetime | None = Field(None, alias="to")
+    since: Moment | None = Field(None, alias="from", description="90 days ago by default.")
+    until: Moment | None = Field(None, alias="to")
     action: Label | None = None
     actor_id: Label | None = None
     page: Annotated[int, Field(ge=1, le=100_000)] = 1
