@@ -385,6 +385,8 @@ async def test_an_ordinary_run_makes_no_needless_round_trip(
 ) -> None:
     backend = new_backend(chaos.url)
     await backend.open(instance)
+    await backend.probe()  # as every daemon does before it starts anything
+    chaos.requests.clear()
     spec = make(programs.ORDINARY)
     await backend.prepare(spec)
     await backend.start(spec)

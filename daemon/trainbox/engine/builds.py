@@ -164,11 +164,11 @@ class Builds:
         """Return what a plugin registered under a name, or None."""
         return self._environments.get(name)
 
-    def modules(self, plan: StepPlan) -> tuple[str, ...]:
-        """Return what a sandbox that stands by for a step imports, the most certain first."""
-        environment = self.environment(plan.environment)
-        libraries = () if environment is None else environment.warm_imports
-        return (plan.entry.partition(":")[0], *libraries)
+    def modules(self, entry: str, environment: str) -> tuple[str, ...]:
+        """Return what a sandbox that stands by for an entry imports, the most certain first."""
+        found = self.environment(environment)
+        libraries = () if found is None else found.warm_imports
+        return (entry.partition(":")[0], *libraries)
 
     def forget(self, backend: str, name: str) -> None:
         """Drop what is remembered; the next step looks again."""

@@ -140,7 +140,8 @@ class Driver:
         return (await builds.ensure(self._backend, plan.environment, report, wishes)).reference
 
     async def _start_in(self, environment: str) -> str:
-        code = await self._shop.stage.stage(self.step.plan.packages)
+        plan = self.step.plan
+        code = await self._shop.stage.stage(plan.packages)
         deadline_at = now() + timedelta(seconds=self.step.resources.timeout_s)
         spec = await self._requests.step_spec(
             self.step,
@@ -149,7 +150,7 @@ class Driver:
             deadline_at=deadline_at,
             sized=await self._shop.sized(self._backend.name),
         )
-        spec = replace(spec, modules=self._shop.builds.modules(self.step.plan))
+        spec = replace(spec, modules=self._shop.builds.modules(plan.entry, plan.environment))
 
         async def start() -> None:
             await self._backend.prepare(spec)

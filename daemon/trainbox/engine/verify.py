@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from trainbox.engine import guest_events, verdict
@@ -153,7 +154,7 @@ class Verifier:
         )
         code = await self._shop.stage.stage(check.packages)
         sized = await patiently(lambda: self._shop.sized(self._backend.name), self._notice)
-        return await asyncio.to_thread(
+        spec = await asyncio.to_thread(
             self._requests.check_spec,
             step,
             role,
@@ -164,6 +165,8 @@ class Verifier:
             preview=preview,
             sized=sized,
         )
+        modules = self._shop.builds.modules(check.entry, check.environment)
+        return replace(spec, modules=modules)
 
     async def _start(self, spec: SandboxSpec) -> None:
         await self._backend.prepare(spec)

@@ -296,12 +296,11 @@ class DockerBackend:
 
     def _look_after(self, spec: SandboxSpec, container_id: str, *, warm: bool = False) -> Running:
         name = spec.ref.name
-        follower = self.standby.follower(name, container_id if warm else name)
         running = Running(
             self._engine,
             spec,
             container_id,
-            follower,
+            self.standby.follower(name, container_id if warm else name),
             config=self._config,
             measuring=self._measuring,
             warm=warm,
