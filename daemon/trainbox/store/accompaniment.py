@@ -9,6 +9,7 @@ from typing import Any
 from trainbox.store import acts, documents
 from trainbox.store.tables import LIVE
 from trainbox.store.transaction import Transaction
+from trainbox_sdk.calls.jobs import ALONE
 from trainbox_sdk.documents import Along
 from trainbox_sdk.errors import Conflict, FieldError, ValidationFailed
 from trainbox_sdk.tasks import PlanFile, StepPlan
@@ -49,6 +50,10 @@ class Accompaniment:
         acts.write(tx, who, self.along.acts, this=job_id)
 
 
+NOTHING = Accompaniment(ALONE, "{}", (), ())
+"""What most jobs have beside them; made once, since every submission pays for it."""
+
+
 def prepare(along: Along, steps: Sequence[StepPlan]) -> Accompaniment:
     """Encode what rides along.
 
@@ -56,6 +61,8 @@ def prepare(along: Along, steps: Sequence[StepPlan]) -> Accompaniment:
         ValidationFailed: a document's body cannot be stored.
         ValueError: a line for an end that no job has.
     """
+    if along is ALONE and not any(step.files for step in steps):
+        return NOTHING
     files = {(file.asset, file.digest): file for step in steps for file in step.files}
     return Accompaniment(
         along, acts.dump_at_end(along.at_end), documents.encode(along.writes), list(files.values())

@@ -107,7 +107,8 @@ class Submission:
         state = {"step": None, "attempt": 0, "state": queued, "job_state": queued}
         tx.event(self.new.id, "state", {**state, "reason_code": "", "reason": ""})
         tx.audit(self.actor, "job.submit", self.new.id, self.note)
-        self.beside.write(tx, self.new.id, self.actor)
+        if self.beside is not accompaniment.NOTHING:
+            self.beside.write(tx, self.new.id, self.actor)
         outbox.tell_of_job(tx, self.new.id)
         return Stored(identical_to=identical_to)
 
@@ -155,7 +156,7 @@ def prepare(new: NewJob, note: str) -> Submission:
         for position, (step_id, plan) in enumerate(zip(ids, new.steps, strict=True))
     ]
     beside = accompaniment.prepare(new.along, new.steps)
-    job = {**_job_values(new, now), "at_end": beside.at_end}
+    job = _job_values(new, beside, now)
     return Submission(new, note, job, steps, beside, _view(new, ids, now))
 
 
@@ -178,7 +179,7 @@ def label(tx: Transaction, job_id: str, labels: Mapping[str, str]) -> None:
         tx.execute(LABEL_SQL, (key, value, job_id))
 
 
-def _job_values(new: NewJob, now: int) -> dict[str, Any]:
+def _job_values(new: NewJob, beside: Accompaniment, now: int) -> dict[str, Any]:
     spec = new.spec
     return {
         "id": new.id,
@@ -208,6 +209,7 @@ def _job_values(new: NewJob, now: int) -> dict[str, Any]:
         "identity": new.identity,
         "deleted_at": None,
         "exclusive_key": new.along.exclusive,
+        "at_end": beside.at_end,
     }
 
 
