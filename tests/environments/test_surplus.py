@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from trainbox_plugins.environments.cache import Uses
 from trainbox_plugins.environments.contents import bill_of, packages_in, strangers_in
 from trainbox_plugins.environments.lock import Pin
@@ -15,6 +17,7 @@ from trainbox_plugins.environments.surplus import surplus
 from trainbox_plugins.environments.testing import tiny_environment
 from trainbox_plugins.environments.wheelhouse import Wheelhouse
 from trainbox_sdk.environments import BuiltEnvironment
+from trainbox_sdk.errors import BackendRejected
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY_S = 86_400.0
@@ -74,6 +77,18 @@ def test_a_bill_names_every_package_once_and_is_held_to_the_lock() -> None:
     assert strangers_in(bill, pins) == []
     assert strangers_in(bill, pins[:1]) == [f"a-b==1.0@sha256:{two}"]
     assert strangers_in(bill_of({}), pins) == ["torch==2.1+cpu", "a-b==1.0"]
+
+
+def test_wheels_that_would_fill_the_disk_are_not_unpacked(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "offered").mkdir()
+    tiny = tiny_environment(tmp_path / "offered", source="#" * 10_000)
+    wished = replace(tiny, wishes=(tiny.requirements,))
+    monkeypatch.setattr("trainbox_plugins.environments.wheelhouse.MAX_UNPACKED_BYTES", 9_000)
+    house = Wheelhouse(tmp_path / "wheels", tmp_path / "offered")
+    house.fetch(tiny, lambda f, s: None)
+    with pytest.raises(BackendRejected, match="unpack to") as caught:
+        house.fetch(wished, lambda f, s: None)
+    assert caught.value.code == "requirements_refused"
 
 
 def test_wheels_of_requirements_go_when_unused_and_those_of_environments_stay(

@@ -154,6 +154,23 @@ def test_requirements_become_a_venv_of_their_own(venvs: Venvs, tiny: Environment
     assert venvs.verify(tiny) == plain
 
 
+def test_nothing_of_a_stranger_runs_while_requirements_are_installed(
+    venvs: Venvs, tiny: Environment, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    shelf = tiny.requirements.parent
+    attack = f"open({str(ran)!r}, 'w').close()\n"
+    write_wheel(shelf, "evil", "1.0", source=attack, pth=f"import os; {attack}")
+    write_wheel(shelf, MODULE, "2.0", source=attack)
+    wishes = shelf / "requirements.txt"
+    wishes.write_text(f"evil\n{MODULE}==2.0\n")
+    built = venvs.build(replace(tiny, wishes=(wishes,)), quiet)
+    assert not ran.exists()
+    # It would have: any start of the venv's own interpreter reads the .pth.
+    subprocess.run([python_of(Path(built.reference)), "-I", "-c", ""], check=True)
+    assert ran.exists()
+
+
 def test_requirements_that_cannot_be_met_leave_no_venv(venvs: Venvs, tiny: Environment) -> None:
     wishes = tiny.requirements.parent / "requirements.txt"
     wishes.write_text("no-such-package\n")

@@ -57,7 +57,9 @@ def install_body(
 
 def _install_command(ground: Ground, environment: Environment) -> str:
     source = Path(install_environment.__file__).read_text(encoding="utf-8")
-    arguments = shlex.join((environment.python, *environment.warm_imports))
+    # Nothing is imported where a stranger's packages are installed: they would run here, as root.
+    imports = () if ground.is_environment else environment.warm_imports
+    arguments = shlex.join((environment.python, *imports))
     run = f"-I -c {shlex.quote(source)} {arguments}"
     if ground.is_environment:
         return f"exec {PYTHON} {run}"

@@ -45,6 +45,8 @@ WISHES = "trainbox.environment.wishes"
 """``1`` on what was made for a user's requirements: it may go when nobody asks for it."""
 FOUNDATION = "trainbox.environment.base"
 CREATED = "trainbox.environment.created"
+BUILD_TIMEOUT_S = 1800.0
+"""Seconds after which a container of a build is killed."""
 PARALLEL = 2
 """Builds at a time: one unpacks while another compiles."""
 _LOG_BYTES = 64 * 1024
@@ -190,13 +192,8 @@ class ImageBuilder:
         ground = below or await self._bases.ground(environment, _part(report, 0.35, 0.6))
         report(0.6, f"installing {len(recipe.wheels.files)} packages")
         image = await self._install(recipe, ground)
-        report(0.95, "trying the imports without network")
-        try:
-            seconds = await self._try_imports(image, environment, digest)
-        except BackendRejected:
-            await self._engine.image_remove(image)
-            raise
-        report(0.99, f"imports take {seconds:.2f} s")
+        if not environment.wishes:  # a stranger's packages run in a sandbox alone, never here
+            await self._accept(image, environment, digest, report)
         await self._engine.image_tag(image, _repository(environment.name), digest[:12])
         if environment.wishes:
             await self.prune(keep=KEEP, unused_s=UNUSED_S)
@@ -204,6 +201,17 @@ class ImageBuilder:
         if found is None:
             raise BackendRejected(f"the image of {environment.name} was removed while it was built")
         return found
+
+    async def _accept(
+        self, image: str, environment: Environment, digest: str, report: BuildProgress
+    ) -> None:
+        report(0.95, "trying the imports without network")
+        try:
+            seconds = await self._try_imports(image, environment, digest)
+        except BackendRejected:
+            await self._engine.image_remove(image)
+            raise
+        report(0.99, f"imports take {seconds:.2f} s")
 
     def _gather(self, environment: Environment, digest: str, report: BuildProgress) -> _Recipe:
         lock = self._resolver.lock(environment, _part(report, 0.0, 0.05), glibc_minor=IMAGE_GLIBC)
@@ -246,7 +254,11 @@ class ImageBuilder:
 
     async def _run(self, container: str, doing: str) -> bytes:
         await self._engine.start(container)
-        code = await asyncio.to_thread(self._engine.wait_exit, container)
+        waiting = asyncio.create_task(asyncio.to_thread(self._engine.wait_exit, container))
+        done, _ = await asyncio.wait({waiting}, timeout=BUILD_TIMEOUT_S)
+        if not done:
+            await self._engine.kill(container, "SIGKILL")
+        code = await waiting
         said = await asyncio.to_thread(self._output, container)
         if code != 0:
             last = said.decode(errors="replace").strip()[-800:]

@@ -21,8 +21,19 @@ def write_wheel(
     *requires: str,
     source: str = "",
     tag: str = "py3-none-any",
+    pth: str = "",
 ) -> Path:
-    """Write a wheel of one package, whose ``__init__`` is ``source``, into a folder (PEP 427)."""
+    """Write a wheel of one package into a folder (PEP 427).
+
+    Args:
+        folder: where.
+        name: of package and distribution.
+        version: of it.
+        requires: what it depends on (PEP 508).
+        source: of its ``__init__``.
+        tag: interpreter, ABI and platform.
+        pth: content of a ``.pth`` file, which interpreters run when they start; empty for none.
+    """
     wheel = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
     needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
@@ -31,6 +42,8 @@ def write_wheel(
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
+    if pth:
+        files[f"{name}.pth"] = pth
     record = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in {**files, f"{info}/RECORD": record}.items():

@@ -9,6 +9,7 @@ import platform
 import shutil
 import tempfile
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,11 @@ IMAGE_GLIBC = 36
 RETRIES = 3
 """How often pip asks an index that does not answer, before it says so."""
 
+MAX_UNPACKED_BYTES = 16 * 1024**3
+MAX_UNPACKED_FILES = 500_000
+"""What a user's requirements may unpack to; PyTorch with CUDA is about half of it."""
+
+_REFUSED = "requirements_refused"
 _FOR_WISHES = "for-wishes"
 """A file beside wheels that may go; those of registered environments stay."""
 _OLDEST_GLIBC = 5  # manylinux1
@@ -110,6 +116,7 @@ class Wheelhouse:
             (target / "wheels.json").touch()  # the time of its last use
             if environment.wishes:
                 (target / _FOR_WISHES).touch()
+                _require_size(found)
             return found
 
     def forget_unused(self, unused_s: float) -> None:
@@ -175,6 +182,29 @@ class _Told:
             package = rest.split()[0].rpartition("/")[2].split("==")[0].split("-")[0]
             fraction = min(0.99, (self._seen - 1) / self._total)
             self._report(fraction, f"downloading {package} ({self._seen} of {self._total})")
+
+
+def _require_size(wheels: Wheels) -> None:
+    """Refuse wheels of strangers that would fill the disk when they are unpacked.
+
+    Raises:
+        BackendRejected: ``requirements_refused``.
+    """
+    size, count = 0, 0
+    for name in wheels.files:
+        try:
+            with zipfile.ZipFile(wheels.directory / name) as archive:
+                # Installers unpack no more of a member than this says (zipfile.ZipExtFile).
+                size += sum(member.file_size for member in archive.infolist())
+                count += len(archive.infolist())
+        except zipfile.BadZipFile as error:
+            raise BackendRejected(f"{name} is no wheel: {error}", code=_REFUSED) from None
+    if size > MAX_UNPACKED_BYTES or count > MAX_UNPACKED_FILES:
+        raise BackendRejected(
+            f"the requirements unpack to {size / 2**30:.1f} GiB in {count} files; at most "
+            f"{MAX_UNPACKED_BYTES / 2**30:.0f} GiB in {MAX_UNPACKED_FILES} files are installed",
+            code=_REFUSED,
+        )
 
 
 def _key(environment: Environment, glibc_minor: int) -> str:
