@@ -144,8 +144,8 @@ class Scheduler:
 
     async def look(self) -> None:
         """Start what fits now and explain the rest."""
-        # Side by side: who submits waits for both.
-        active, queued = await asyncio.gather(self._store.jobs.active_steps(), self._queued())
+        active = await self._store.jobs.active_steps()
+        queued = await self._queued()
         if not queued:
             return
         if self._drain.draining:
