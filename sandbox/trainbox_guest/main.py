@@ -54,7 +54,7 @@ def main() -> int:
     try:
         second_layer.put_on()
         run = Run.from_environment()
-    except (protocol.ProtocolError, OSError) as error:
+    except (protocol.ProtocolError, OSError, ValueError) as error:
         print(f"trainbox_guest: {error}", file=sys.stderr)
         return protocol.EXIT_PROTOCOL
     return run_step(run)

@@ -316,8 +316,8 @@ def test_gvisor_gets_room_for_its_own_processes() -> None:
 
 
 def test_second_filter_is_asked_for_by_the_backend_alone() -> None:
-    asked = replace(GUEST, filter_inside=True)
-    assert "TRAINBOX_FILTER=1" in body(replace(SPEC, env={"TRAINBOX_FILTER": "0"}), asked)["Env"]
+    asked = replace(GUEST, filter_inside="AAAA")
+    assert "TRAINBOX_FILTER=AAAA" in body(replace(SPEC, env={"TRAINBOX_FILTER": ""}), asked)["Env"]
     assert not any(item.startswith("TRAINBOX_FILTER") for item in body()["Env"])
 
 

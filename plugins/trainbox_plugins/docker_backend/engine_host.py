@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 
+from trainbox_guest.confine.seccomp import packed
 from trainbox_plugins.docker_backend import seccomp
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_port import Json
@@ -33,7 +36,7 @@ def confinement_of(config: Config) -> Confinement:
         seccomp=seccomp.profile(config),
         runtime=config.runtime or "",
         cgroup_parent=config.cgroup_parent or "",
-        filter_inside=filters_inside(config),
+        filter_inside=_filter() if filters_inside(config) else "",
     )
 
 
@@ -67,6 +70,11 @@ def filters_inside(config: Config) -> bool:
     Runtimes with a kernel of their own, such as gVisor, pass over an engine's profile.
     """
     return config.seccomp_profile != "own" or bool(config.runtime)
+
+
+def _filter() -> str:
+    """The engine is on this host: one architecture."""
+    return b64encode(packed(platform.machine(), internet=True)).decode()
 
 
 def seccomp_layers(config: Config) -> str:

@@ -40,7 +40,7 @@ class Confinement:
         runtime: OCI runtime, or empty for the engine's default.
         cgroup_parent: or empty for the engine's default.
         gpu_devices: ids of the devices this sandbox gets.
-        filter_inside: whether the guest puts on a system call filter of its own.
+        filter_inside: a system call filter that the guest puts on, in base64; or empty.
     """
 
     uid: int
@@ -49,7 +49,7 @@ class Confinement:
     runtime: str = ""
     cgroup_parent: str = ""
     gpu_devices: tuple[str, ...] = ()
-    filter_inside: bool = False
+    filter_inside: str = ""
 
 
 def inside_paths(spec: SandboxSpec) -> InsidePaths:
@@ -82,7 +82,7 @@ def sandbox_policy(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any
         )
     environment = command.environment(spec, inside_paths(spec))
     if confinement.filter_inside:
-        environment[second_layer.ENV_FILTER] = "1"
+        environment[second_layer.ENV_FILTER] = confinement.filter_inside
     return {
         "Image": spec.environment,
         "Entrypoint": [],

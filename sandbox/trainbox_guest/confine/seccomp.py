@@ -7,11 +7,11 @@ which closes the 32-bit side door to ``socket``.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import socket
 import struct
 
+from trainbox_guest import second_layer
 from trainbox_guest.confine import syscalls
 
 _AUDIT_ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
@@ -104,10 +104,6 @@ _NETLINK_ROUTE = 0
 Instruction = tuple[int, int, int, int]
 
 
-class _Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
-
-
 def denied(machine: str) -> dict[str, int]:
     """Return the refused calls by name, with their numbers on ``machine``."""
     column = ("x86_64", "aarch64").index(machine)
@@ -160,17 +156,20 @@ def program(machine: str, *, internet: bool) -> list[Instruction]:
     return [*lines, *_when(_SOCKET[machine], _ARG0, refuse), (_RET, 0, 0, _ALLOW)]
 
 
+def packed(machine: str, *, internet: bool) -> bytes:
+    """Return the filter as the kernel takes it: eight bytes an instruction."""
+    return b"".join(struct.pack("=HBBI", *line) for line in program(machine, internet=internet))
+
+
 def install(*, internet: bool) -> str:
-    """Filter this thread and all it starts, and say so. Needs no_new_privs.
+    """Filter this process and all it starts, and say so. Needs no_new_privs.
 
     Raises:
         OSError: no seccomp here, or no table for this architecture.
     """
     if syscalls.MACHINE not in _AUDIT_ARCH:
         raise OSError(errno.ENOSYS, f"no system call table for {syscalls.MACHINE}")
-    lines = program(syscalls.MACHINE, internet=internet)
-    packed = b"".join(struct.pack("=HBBI", *line) for line in lines)
-    syscalls.set_filter(_Program(len(lines), packed))
+    second_layer.install(packed(syscalls.MACHINE, internet=internet))
     sockets = "UNIX and INET" if internet else "UNIX"
     return f"seccomp: {len(denied(syscalls.MACHINE))} calls refused, {sockets} sockets only"
 

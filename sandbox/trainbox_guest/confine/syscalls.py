@@ -7,7 +7,6 @@ the kernel's own errno, so that callers can tell "not in this kernel" from "not 
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import platform
 
@@ -38,15 +37,10 @@ AT_RECURSIVE = 0x8000
 
 PR_SET_PDEATHSIG = 1
 PR_CAPBSET_DROP = 24
-PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
-SECCOMP_MODE_FILTER = 2
-_SET_MODE_FILTER = 1
-_FLAG_TSYNC = 1
-_SECCOMP = {"x86_64": 317, "aarch64": 277}
 
 MACHINE = platform.machine()
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
@@ -172,29 +166,6 @@ def prctl(option: int, *arguments: int) -> int:
     """Change an attribute of this process (prctl(2))."""
     padded = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
     return check(_libc.prctl(ctypes.c_int(option), *padded), f"prctl {option}")
-
-
-def set_filter(program: ctypes.Structure) -> None:
-    """Install a seccomp filter on all threads; needs no_new_privs or CAP_SYS_ADMIN (seccomp(2)).
-
-    Raises:
-        OSError: refused, or a thread could not follow.
-    """
-    try:
-        number = _for_machine(_SECCOMP)
-        mode, flag = ctypes.c_uint(_SET_MODE_FILTER), ctypes.c_uint(_FLAG_TSYNC)
-        straggler = syscall(number, mode, flag, ctypes.byref(program), name="seccomp")
-    except OSError as error:
-        if error.errno not in {errno.ENOSYS, errno.EINVAL}:
-            raise
-    else:
-        if straggler:
-            raise OSError(errno.ESRCH, f"seccomp: thread {straggler} has a filter of its own")
-        return
-    if len(os.listdir("/proc/self/task")) > 1:
-        raise OSError(errno.ENOSYS, "seccomp: this kernel cannot filter several threads at once")
-    option, old_mode = ctypes.c_int(PR_SET_SECCOMP), ctypes.c_ulong(SECCOMP_MODE_FILTER)
-    check(_libc.prctl(option, old_mode, ctypes.byref(program), 0, 0), "seccomp")
 
 
 def close_bounding_set() -> None:
