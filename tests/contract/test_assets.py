@@ -36,9 +36,10 @@ async def test_a_file_is_kept_as_it_came(engine):
 async def test_it_is_its_owners_alone(engine):
     made = await put(engine)
     for call in (engine.asset, engine.asset_file, engine.delete_asset):
-        with pytest.raises(NotFound) as refused:
-            await call(BOB, made.id)
-        assert refused.value.code == "asset_not_found"
+        for who, asset_id in ((BOB, made.id), (ANN, "ast_none"), (ANN, "\ud800"), (ANN, "")):
+            with pytest.raises(NotFound) as refused:
+                await call(who, asset_id)
+            assert refused.value.code == "asset_not_found"
     assert (await engine.assets(BOB)).items == ()
     assert (await engine.assets(ANN)).items == (made,)
 

@@ -103,6 +103,19 @@ class TestAlone:
             await engine.write_documents(ANN, [write(body=body)])
         assert await engine.document(DRAFT) is None
 
+    async def test_half_a_letter_names_nothing(self, engine):
+        half = "\ud800"
+        for wish in (
+            write(DocumentKey("demo", "model", half)),
+            write(name=half),
+            write(group=half),
+            write(owner=half),
+        ):
+            with pytest.raises(ValidationFailed):
+                await engine.write_documents(ANN, [wish])
+        assert await engine.document(DocumentKey("demo", "model", half)) is None
+        assert (await engine.documents(DocumentFilter("demo", "model", name=half))).items == ()
+
     async def test_the_largest_body_that_fits_is_kept(self, engine):
         body = {"a": "x" * (256 * 1024 - len('{"a":""}'))}
         await engine.write_documents(ANN, [write(body=body)])

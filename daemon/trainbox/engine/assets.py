@@ -12,6 +12,7 @@ from trainbox.engine.health import Space
 from trainbox.ids import new_id
 from trainbox.reserve import Reserve
 from trainbox.store import Store
+from trainbox.store.codec import encodable
 from trainbox_sdk.assets import AssetView, NewAsset, filename_problem
 from trainbox_sdk.documents import Act
 from trainbox_sdk.engine import Principal
@@ -121,7 +122,7 @@ def _check(new: NewAsset) -> None:
     if len(new.description) > MAX_DESCRIPTION:
         problems.append(FieldError(("description",), f"is over {MAX_DESCRIPTION} characters"))
     for name, text in (("kind", new.kind), ("group", new.group), ("description", new.description)):
-        if not _storable(text):
+        if encodable(text) != text:
             problems.append(FieldError((name,), "is not text that UTF-8 can hold"))
     if problems:
         raise ValidationFailed(f"{problems[0].loc[0]}: {problems[0].msg}", errors=problems)
@@ -131,11 +132,3 @@ def _require_bytes(blob: Blob) -> None:
     if not blob.bytes:
         fault = FieldError(("file",), "is empty")
         raise ValidationFailed("the file is empty", code="empty_asset", errors=[fault])
-
-
-def _storable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlmodel import col, select
 
+from trainbox.ids import is_id
 from trainbox.store import acts as lines
 from trainbox.store import cursors
 from trainbox.store.reader import Reader
@@ -49,8 +50,10 @@ class AssetStore:
 
     async def find(self, asset_ids: Collection[str]) -> Mapping[str, AssetView]:
         """Return those of these assets that are there."""
+        # Whatever is no id of ours is not looked for: it may not even be text that SQLite takes.
+        ids = [asset_id for asset_id in asset_ids if is_id(asset_id, "ast")]
         statement = select(AssetRow).where(
-            col(AssetRow.id).in_(asset_ids), col(AssetRow.deleted_at).is_(None)
+            col(AssetRow.id).in_(ids), col(AssetRow.deleted_at).is_(None)
         )
         async with self._reader.session() as session:
             rows = (await session.exec(statement)).all()

@@ -27,7 +27,7 @@ from trainbox_sdk.documents import (
     body_text,
 )
 from trainbox_sdk.engine import Page
-from trainbox_sdk.errors import Conflict
+from trainbox_sdk.errors import Conflict, ValidationFailed
 
 LISTING = "documents"
 THIS = "space = :space AND kind = :kind AND id = :id"
@@ -54,8 +54,14 @@ def encode(writes: Sequence[DocumentWrite]) -> Sequence[EncodedWrite]:
     """Encode bodies.
 
     Raises:
-        ValidationFailed: one that is not JSON, or too large.
+        ValidationFailed: one that is not JSON, or too large; a name or id that UTF-8 cannot hold.
     """
+    for write in writes:
+        if not _storable(*vars(write.key).values(), write.owner, write.group, write.name):
+            raise ValidationFailed(
+                "a document's id, owner, group or name is not text that UTF-8 can hold",
+                code="document_not_text",
+            )
     return [
         EncodedWrite(write, None if write.body is None else body_text(write.body))
         for write in writes
@@ -83,6 +89,8 @@ class DocumentStore:
 
     async def get(self, key: DocumentKey) -> Document | None:
         """Return a document, or None."""
+        if not _storable(*vars(key).values()):
+            return None
         statement = select(DocumentRow).where(
             col(DocumentRow.space) == key.space,
             col(DocumentRow.kind) == key.kind,
@@ -101,6 +109,8 @@ class DocumentStore:
         size = cursors.page_size(which.limit)
         seq = col(DocumentRow.seq)
         below = cursors.decode(LISTING, which.after)
+        if not _storable(which.owner or "", which.group or "", which.name or ""):
+            return Page((), None)
         place = seq < below if which.descending else seq > (below if which.after else 0)
         statement = (
             select(DocumentRow)
@@ -130,6 +140,11 @@ class DocumentStore:
             return written
 
         return await self._writer.write(write)
+
+
+def _storable(*words: str) -> bool:
+    """Whether SQLite takes the words: a caller's JSON may hold half a surrogate pair."""
+    return all(codec.encodable(word) == word for word in words)
 
 
 def _apply_one(tx: Transaction, encoded: EncodedWrite) -> DocumentKey:

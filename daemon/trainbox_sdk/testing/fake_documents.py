@@ -12,7 +12,7 @@ from trainbox_sdk.documents import (
     body_of,
 )
 from trainbox_sdk.engine import Page, Principal
-from trainbox_sdk.errors import Conflict
+from trainbox_sdk.errors import Conflict, ValidationFailed
 from trainbox_sdk.testing import fake_data
 from trainbox_sdk.testing.fake_jobs import FakeJobs
 
@@ -70,6 +70,9 @@ def _write(documents: dict[DocumentKey, Document], write: DocumentWrite) -> Docu
         documents.pop(key, None)
         return key
     body = body_of(write.body)
+    words = f"{key.space}{key.kind}{key.id}{write.owner}{write.group}{write.name}"
+    if words.encode("utf-8", "replace").decode() != words:
+        raise ValidationFailed("not text that UTF-8 can hold", code="document_not_text")
     if write.name and any(
         (other.key.space, other.key.kind, other.owner, other.name)
         == (key.space, key.kind, write.owner, write.name)
