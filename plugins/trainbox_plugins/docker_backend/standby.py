@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -220,25 +220,30 @@ class Standby:
         return SlotDirectory(self._slots / note.slot)
 
     async def _hand_over(self, slot: Slot, spec: SandboxSpec, body: Mapping[str, Any]) -> bool:
-        assert self._notes is not None
+        notes = self._notes
+        assert notes is not None
         note = Note(spec.ref, slot.id, slot.container_id, slot.pid)
         try:
-            self._notes.keep(note)
-            await self._mount(note, body)
+            await self._mount(note, body, first=lambda: notes.keep(note))
         except (OSError, TimeoutError) as error:
             log.warning("started cold", extra={"sandbox": spec.ref.name, "why": str(error)})
             self._pool.failed(f"a job's files cannot be handed over: {error}")
             await self._pool.discard(slot)
-            self._notes.drop(spec.ref.name)
+            notes.drop(spec.ref.name)
             return False
         self._pool.succeeded()
         self._followers[spec.ref.name] = slot.follower
         return True
 
-    async def _mount(self, note: Note, body: Mapping[str, Any]) -> None:
+    async def _mount(
+        self, note: Note, body: Mapping[str, Any], first: Callable[[], None] | None = None
+    ) -> None:
+        """Mount a job's files, after ``first``, both away from the event loop: they touch disks."""
         directory, binds = self._directory(note), binds_of(body)
 
         def mount() -> None:
+            if first is not None:
+                first()
             directory.attach(binds)
             if not seen_by(note.pid, binds):
                 raise OSError("what is mounted on the host is not seen inside")

@@ -113,7 +113,12 @@ class StandbyPool:
         """Do something in the background, until :meth:`close`."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("standby work failed", exc_info=task.exception())
 
     @contextmanager
     def starting(self) -> Iterator[None]:
