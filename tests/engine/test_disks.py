@@ -28,6 +28,16 @@ class SeesMounts(FakeBackend):
         return replace(await super().probe(), sees_mounts=True)
 
 
+def seeing(backend: FakeBackend) -> FakeBackend:
+    probe = backend.probe
+
+    async def sees() -> Health:
+        return replace(await probe(), sees_mounts=True)
+
+    backend.probe = sees  # type: ignore[method-assign]
+    return backend
+
+
 def make_disks(state_dir: Path) -> Disks:
     disks = Disks(state_dir / "disks", SIZE, 0)
     disks.open()
@@ -141,12 +151,17 @@ async def test_killed_there_the_disk_is_found_again(disk_world: World, point: st
     points = Points()
     disk_world.host.default = TRAINS
     watch(disk_world, points)
+    make = disk_world.make_backend
+    disk_world.make_backend = lambda host: seeing(make(host))
     daemon = await disk_world.start(loops=False)
     job_id = await daemon.submit()
     points.stop_at(point)
     daemon.loop = asyncio.create_task(daemon.run())
     await points.reached.wait()
     await crash(daemon, points)
+    if "prepare" not in point and "succeed" not in point:
+        assert daemon.disks is not None
+        assert len(daemon.disks.mounted()) > 0
     unwatch(disk_world)
     disk_world.make_backend = SeesMounts
     async with disk_world.daemon() as second:
