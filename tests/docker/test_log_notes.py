@@ -12,11 +12,13 @@ import pytest
 
 from trainbox_guest.shim.log_times import STDERR, STDOUT, SUFFIX, Piece, parse
 from trainbox_plugins.docker_backend.backend import DockerBackend
-from trainbox_sdk.backends import SandboxSpec
+from trainbox_sdk.backends import Cause, SandboxSpec
 from trainbox_sdk.testing.backend import MakeSpec
 from trainbox_sdk.testing.guest_programs import Program
 
 pytestmark = pytest.mark.docker
+
+MIB = 1024**2
 
 TALKS_THEN_WAITS = Program(
     """
@@ -25,6 +27,15 @@ ready()
 while not os.path.exists(os.path.join(scratch, "go")):
     time.sleep(0.02)
 sys.stderr.write("err\\n")
+"""
+)
+FLOODS_WHEN_TOLD = Program(
+    """
+ready()
+while not os.path.exists(os.path.join(scratch, "go")):
+    time.sleep(0.02)
+for _ in range(600):
+    sys.stdout.write("x\\n" * 50_000)
 """
 )
 CHATTERS = Program("for n in range(60_000): print(n)\nprint('the end')")
@@ -89,3 +100,19 @@ async def test_output_that_comes_too_fast_loses_lines_and_says_so(
     assert log.endswith(b"59999\nthe end\n")
     assert b" left out here: over 100 lines a second]\n" in log
     assert log.count(b"\n") < 40_000
+
+
+async def test_flood_that_outlives_a_daemon_is_killed_by_the_next(
+    new_backend: Any, make: MakeSpec, instance: str
+) -> None:
+    first = new_backend(log_flood_bytes=2 * MIB)
+    await first.open(instance)
+    spec = make(FLOODS_WHEN_TOLD)
+    waiting = await running(first, spec)
+    await first.close()
+    waiting.cancel()
+    second = new_backend(log_flood_bytes=2 * MIB)
+    await second.open(instance)
+    adopted = asyncio.create_task(second.wait(spec))
+    (spec.paths.scratch / "go").touch()
+    assert (await adopted).cause is Cause.LOG_LIMIT

@@ -32,7 +32,7 @@ fate = os.environ["FATE"]
 print("begin", os.environ["NUMBER"], flush=True)
 if fate == "floods":
     block = ("x" * 99 + "\\n") * 10_000
-    for _ in range(80):
+    for _ in range(500):
         sys.stdout.write(block)
 elif fate == "fails":
     raise ValueError("no such column")
@@ -113,6 +113,7 @@ class Report:
         wrong: jobs that ended otherwise than their fate says.
         most_cpus, most_memory: given out at once, by the events.
         attempts: how many attempts a job had at most.
+        errors: the last line of error of each job whose script raised.
     """
 
     jobs: int
@@ -124,6 +125,7 @@ class Report:
     most_cpus: float
     most_memory: int
     attempts: int
+    errors: list[Any]
     wall_s: float
     daemon_cpu_s: float
 
@@ -172,6 +174,7 @@ class _Soak:
         after = self._idle_traces(packed=True)
         self.cpu_s += _cpu_s(self.daemon.pid)
         most_cpus, most_memory = self._most_given_out(made)
+        errors = [self._last_error(job_id) for job_id, fate in made.items() if fate == "fails"]
         for job_id in [*made, *warm]:
             self.daemon.call("DELETE", f"/v1/jobs/{job_id}")
         return Report(
@@ -184,6 +187,7 @@ class _Soak:
             most_cpus=most_cpus,
             most_memory=most_memory,
             attempts=max(len(step["attempts"]) for job in ended for step in job["steps"]),
+            errors=errors,
             wall_s=wall_s,
             daemon_cpu_s=self.cpu_s,
         )
@@ -267,6 +271,10 @@ class _Soak:
                 time.sleep(2.0)  # threads that are about to end
                 return traces(self.daemon)
             time.sleep(0.5)
+
+    def _last_error(self, job_id: str) -> Any:
+        query = "level=error&tail=true&limit=1"
+        return self.daemon.call("GET", f"/v1/jobs/{job_id}/log-lines?{query}")["lines"][0]
 
     def _most_given_out(self, made: Mapping[str, str]) -> tuple[float, int]:
         """Return the most cores and bytes that steps had at once, from preparing to their end."""

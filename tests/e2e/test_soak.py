@@ -31,6 +31,11 @@ def test_forty_jobs_end_as_they_must_and_leave_nothing(tmp_path: Path, docker_en
         assert left.sockets <= before.sockets + 16
         assert left.descriptors - left.sockets <= before.descriptors - before.sockets + 4
     assert after.plain_logs == 0, "all packed"
+    assert report.errors
+    for line in report.errors:  # read from packed logs, also of jobs that outlived a daemon
+        assert line["message"] == "ValueError: no such column"
+        assert (line["stream"], line["attempt"]) == ("stderr", 1)
+        assert line["at"] is not None
     assert deleted.scratch_directories == 0
     assert deleted.logs_mib < 1
     assert deleted.blobs_mib <= before.blobs_mib + JOBS * 0.2, "models outlive their jobs"

@@ -86,6 +86,8 @@ class Follower:
         self._closing = threading.Event()
         self._given: Future[Sink] = Future()
         self._stream: LogStream | None = None
+        self._live: LogStream | None = None
+        self._counting: threading.Thread | None = None
         self._cut = False
         self.attached: Future[None] = Future()
         """Done once the output is attached, so that a start loses nothing."""
@@ -113,8 +115,9 @@ class Follower:
         self._closing.set()
         if not self._given.done():
             self._given.set_exception(Closed("it was closed while it stood by"))
-        if self._stream is not None:
-            self._stream.close()
+        for stream in (self._stream, self._live):
+            if stream is not None:
+                stream.close()
 
     def _run(self, fresh: bool) -> None:
         try:
@@ -185,6 +188,7 @@ class Follower:
         somewhere in the log is not thrown back.
         """
         log = self._sink.log
+        self._begin_counting()
         output = self._new_log(self._part)
         before = log.stat().st_size if log.exists() else 0
         looked = False
@@ -197,6 +201,24 @@ class Follower:
                         self._take_the_place()
         finally:
             self._finish(output)
+
+    def _begin_counting(self) -> None:
+        """Watch for a flood: the engine reads its own copy far slower than a sandbox writes it."""
+        if self._counting is None or not self._counting.is_alive():
+            name = f"count-{self._container}"
+            self._counting = threading.Thread(target=self._count, name=name, daemon=True)
+            self._counting.start()
+
+    def _count(self) -> None:
+        seen = 0
+        with contextlib.suppress(BackendUnavailable, EngineRefused):  # gone, or away: no flood
+            self._live = self._engine.attach(self._container)
+            if self._closing.is_set():
+                self._live.close()
+            for frame in self._live:
+                before, seen = seen, seen + len(frame.data)
+                if before <= self._sink.flood_bytes < seen:
+                    self._sink.on_flood()
 
     def _reconcile(self, *, unbroken: bool) -> None:
         """Make the log whole from the engine's copy, now that nothing more can come."""
