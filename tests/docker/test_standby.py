@@ -269,6 +269,19 @@ async def test_closing_removes_what_waits_and_leaves_what_runs(
     assert (await finish(again, spec)).exit_code == 3
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 0.02, 0.1, 0.2])
+async def test_closing_while_one_is_made_leaves_nothing(
+    opened: Open, make: MakeSpec, instance: str, pause_s: float
+) -> None:
+    backend = await opened()
+    filling = asyncio.create_task(backend.standby.fill(make(programs.ORDINARY)))
+    await asyncio.sleep(pause_s)
+    filling.cancel()
+    await asyncio.gather(filling, return_exceptions=True)
+    await backend.close()
+    assert await containers(instance) == []
+
+
 # --- daemons that are killed
 
 KILLED = """

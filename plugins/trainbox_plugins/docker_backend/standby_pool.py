@@ -92,9 +92,8 @@ class StandbyPool:
     async def close(self) -> None:
         """Remove what waits."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                # A call that is left half way may still reach the engine, and nobody would know.
-                await self._making.acquire()
+            async with asyncio.timeout(CLOSE_S), self._making:
+                pass  # one that is being made is better waited for than left half way
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from trainbox_plugins.docker_backend import cgroups
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.config import Config
-from trainbox_plugins.docker_backend.engine_port import EnginePort, EngineRefused
+from trainbox_plugins.docker_backend.engine_port import EnginePort, EngineRefused, Json
 from trainbox_plugins.docker_backend.follower import Follower
 from trainbox_plugins.docker_backend.slot_directory import SlotDirectory
 from trainbox_plugins.docker_backend.standby_class import StandbyClass, slot_body, slot_name
@@ -125,7 +125,7 @@ class SlotMaker:
         self, kind: StandbyClass, instance: str, slot: str, directory: SlotDirectory
     ) -> Slot:
         body = slot_body(kind, instance, slot, str(directory.root))
-        container = await self._engine.create(slot_name(instance, slot), body)
+        container = await self._create(slot_name(instance, slot), body)
         follower = Follower(self._engine, container, reconnect_s=self._config.reconnect_s)
         try:
             follower.begin(fresh=True)
@@ -138,6 +138,16 @@ class SlotMaker:
                 await self._engine.remove(container, force=True)
             raise
         return Slot(slot, kind, container, pid, directory, follower, time.monotonic())
+
+    async def _create(self, name: str, body: Json) -> str:
+        """Create a container; where that is cancelled half way, remove what comes of it."""
+        creating = asyncio.ensure_future(self._engine.create(name, body))
+        try:
+            return await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            with contextlib.suppress(EngineRefused, BackendUnavailable):
+                await self._engine.remove(await creating, force=True)
+            raise
 
     async def _ready(self, container: str, directory: SlotDirectory) -> int:
         """Return the first process's id once the sandbox waits at its gate."""
