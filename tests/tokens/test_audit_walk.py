@@ -112,6 +112,12 @@ def walk_data(walk):
     walk("restoreDataset", "POST", f"{one}/restore", {})
 
 
+def walk_assets(walk):
+    script = "/v1/assets?filename=train.py&kind=script"
+    made = walk("createAsset", "POST", script, b"print()", "application/octet-stream")
+    walk("deleteAsset", "DELETE", f"/v1/assets/{made['id']}")
+
+
 def walk_jobs(walk):
     body = {"task": "scripted", "params": {"fake": {"run_for_s": None}}}
     job = f"/v1/jobs/{walk('createJob', 'POST', '/v1/jobs', body)['id']}"
@@ -167,7 +173,8 @@ def walk_daemon(walk):
 
 def test_every_change_is_in_the_audit_log(daemon):
     walk = Walk(daemon)
-    for part in (walk_data, walk_jobs, walk_models, walk_webhooks, walk_tokens, walk_daemon):
+    objects = (walk_data, walk_assets, walk_jobs, walk_models)
+    for part in (*objects, walk_webhooks, walk_tokens, walk_daemon):
         part(walk)
     assert changing() - set(walk.acts) == set(), "routes that this test does not walk"
     silent = {operation for operation, acts in walk.acts.items() if not acts}
