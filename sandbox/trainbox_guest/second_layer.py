@@ -24,7 +24,7 @@ def put_on() -> bool:
         OSError: asked for, and refused by this kernel: the step must not run.
         ValueError: what is there is no filter.
     """
-    text = os.environ.get(ENV_FILTER)
+    text = os.environ.pop(ENV_FILTER, "")  # of no use to the step
     if not text:
         return False
     from base64 import b64decode  # here: a sandbox that needs no filter starts without

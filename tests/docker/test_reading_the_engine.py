@@ -253,6 +253,10 @@ def test_layers_in_force_are_told(
     assert runtime_says in told["runtime"]
 
 
+def test_gvisor_counts_processes_in_part() -> None:
+    assert level("pids", {}, Config(runtime="runsc")) is Level.PARTIAL
+
+
 def test_unknown_runtime_is_not_ok() -> None:
     assert "runsc" in trouble_of({**FULL, "Runtimes": {"runc": {}}}, Config(runtime="runsc"))
     assert trouble_of({**FULL, "Runtimes": {"runsc": {}}}, Config(runtime="runsc")) == ""

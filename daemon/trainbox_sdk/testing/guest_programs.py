@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trainbox_guest import protocol
+from trainbox_guest import protocol, second_layer
 from trainbox_sdk.testing.fake_backend import FakeScript
 
 _HEAD = """
@@ -210,8 +210,10 @@ CONTRACT_VARIABLES = frozenset(
         protocol.ENV_DATASET,
     }
 )
-HARMLESS_VARIABLES = frozenset({"HOSTNAME", "LC_CTYPE", "PWD", "SHLVL", "_", "TMPDIR", "OLDPWD"})
-"""What a runtime or a shell sets by itself and what says nothing of the host."""
+HARMLESS_VARIABLES = frozenset(
+    {"HOSTNAME", "LC_CTYPE", "PWD", "SHLVL", "_", "TMPDIR", "OLDPWD", second_layer.ENV_FILTER}
+)
+"""What a runtime, a shell or a backend sets by itself and what says nothing of the host."""
 
 TRIES_TO_CHANGE_ITS_INPUTS = Program(
     """

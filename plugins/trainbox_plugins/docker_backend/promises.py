@@ -24,7 +24,7 @@ def promises(info: Mapping[str, Any], config: Config, user: Confinement) -> tupl
         Promise("network", Level.ENFORCED, "a network namespace of its own with no interface"),
         _counted("memory", info, ("MemoryLimit", "SwapLimit"), f"{version}, no swap"),
         _counted("cpu", info, ("CpuCfsQuota",), f"{version} quota"),
-        _counted("pids", info, ("PidsLimit",), f"{version}"),
+        _pids(info, config, version),
         Promise("root", Level.ENFORCED, "read-only root; writable are output, scratch, /tmp"),
         _user(info, user),
         Promise("capabilities", Level.ENFORCED, "none, and none to be regained"),
@@ -49,6 +49,13 @@ def _counted(name: str, info: Mapping[str, Any], keys: Sequence[str], how: str) 
         return Promise(name, Level.ENFORCED, how)
     level = Level.PARTIAL if len(missing) < len(keys) else Level.NONE
     return Promise(name, level, f"the engine's kernel lacks {', '.join(missing)}")
+
+
+def _pids(info: Mapping[str, Any], config: Config, version: str) -> Promise:
+    if GVISOR in (config.runtime or ""):
+        how = "counted with gVisor's own: a bomb ends the sandbox instead of being refused"
+        return Promise("pids", Level.PARTIAL, how)
+    return _counted("pids", info, ("PidsLimit",), version)
 
 
 def _user(info: Mapping[str, Any], user: Confinement) -> Promise:
