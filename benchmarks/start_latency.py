@@ -221,9 +221,13 @@ def measure(rounds: int, root: Path, stack: ExitStack) -> dict[str, list[Seconds
         through_daemon(daemons[name])  # the environment is looked up once per daemon
 
     def warm() -> Seconds:
+        taken = through_daemon(daemons["warm"])
+        settle()  # the next one is made now, not while another subject is measured
+        return taken
+
+    def settle() -> None:
         wait_for_standby(daemons["warm"])
-        time.sleep(0.2)  # what made it is done too
-        return through_daemon(daemons["warm"])
+        time.sleep(0.3)  # what made it is done too, and so is what the last job left
 
     subjects: dict[str, Callable[[], Seconds]] = {
         "warm": warm,
@@ -233,6 +237,7 @@ def measure(rounds: int, root: Path, stack: ExitStack) -> dict[str, list[Seconds
     }
     for runtime in filter(shutil.which, ("runc", "crun")):
         subjects[runtime] = lambda runtime=runtime: oci_run(runtime, layers, Attempt(root, code))
+    settle()
     return take_turns(subjects, rounds)
 
 
