@@ -142,6 +142,9 @@ def test_a_directory_of_a_pickle_and_a_graph_has_the_graph_for_its_model(
     assert kinds == {"model/model.onnx": "model", "model/native/model.joblib": "file"}
     shown = client.models.get(job.model_id)
     assert [each["name"] for each in shown.signature["inputs"]] == ["X"]
+    folder = shown.download_directory(tmp_path / "directory")
+    bill = json.loads((folder / "sbom.cdx.json").read_text())
+    assert "skl2onnx" in {part["name"] for part in bill["components"]}, "what it truly ran in"
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

@@ -113,7 +113,7 @@ def test_what_the_host_decides_makes_another(host: Confinement) -> None:
 
 def test_a_standby_is_confined_as_a_cold_sandbox() -> None:
     cold = sandbox_policy(SPEC, HOST)
-    warm = slot_body(standby_class(SPEC, HOST), "i", "slot", "/home/slot/root")
+    warm = slot_body(standby_class(SPEC, HOST), "i", "slot", "/slots/one/root")
     for name in ("Env", "Labels"):
         cold.pop(name)
         warm.pop(name)
@@ -123,7 +123,7 @@ def test_a_standby_is_confined_as_a_cold_sandbox() -> None:
     assert mounts == [
         {
             "Type": "bind",
-            "Source": "/home/slot/root",
+            "Source": "/slots/one/root",
             "Target": "/trainbox",
             "ReadOnly": True,
             "BindOptions": {"Propagation": "rslave"},
@@ -132,7 +132,7 @@ def test_a_standby_is_confined_as_a_cold_sandbox() -> None:
 
 
 def test_a_standby_knows_nothing_of_any_job() -> None:
-    told = str(slot_body(standby_class(SPEC, HOST), "i", "slot", "/home/slot/root"))
+    told = str(slot_body(standby_class(SPEC, HOST), "i", "slot", "/slots/one/root"))
     for word in ("job_1", "att_1", "EPOCHS", "/s/", "DATASET_PATH"):
         assert word not in told
 

@@ -217,7 +217,10 @@ class Driver:
             )
             facts = await verifier.verify(self.step, collected)
         made_in = self._shop.builds.environment(self.step.plan.environment)
-        model = await finish.new_model(self._shop.store, self.step, collected, facts, made_in)
+        installed = await self._installed()
+        model = await finish.new_model(
+            self._shop.store, self.step, collected, facts, made_in, installed=installed
+        )
         done = await self._write(
             lambda: self._shop.store.jobs.succeed(
                 self.step, self.step.state, artifacts=collected.artifacts, model=model
@@ -228,6 +231,14 @@ class Driver:
         if done is None:
             raise _LostRace
         self.step = done.step
+
+    async def _installed(self) -> Sequence[str]:
+        """Return what a user's requirements came to; the lock says it where there are none."""
+        if not self.step.plan.requirements:
+            return ()
+        built = await self._backend.environments()
+        of_step = (each for each in built if each.reference == self.step.environment_ref)
+        return next((each.packages for each in of_step), ())
 
     # -- small things -------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainbox.engine.artifact_directory.facts import record
@@ -39,8 +39,19 @@ async def new_model(
     collected: Collected,
     facts: Mapping[str, Mapping[str, object]],
     environment: Environment | None = None,
+    *,
+    installed: Sequence[str] = (),
 ) -> NewModel | None:
-    """Return the model row to insert with the step's success, or None without a model output."""
+    """Return the model row to insert with the step's success, or None without a model output.
+
+    Args:
+        store: for the name of the data.
+        step: what succeeded.
+        collected: what it left.
+        facts: what the checks found.
+        environment: what it ran in.
+        installed: what was installed there, as ``name==version``; the lock's own for nothing.
+    """
     artifact = next((a for a in collected.artifacts if a.kind == MODEL_KIND), None)
     if artifact is None:
         return None
@@ -58,6 +69,7 @@ async def new_model(
             backend=step.backend,
             environment=environment,
             reference=step.environment_ref,
+            installed=installed,
         ),
     )
 

@@ -3,7 +3,7 @@
 ::
 
     <slot>/go      the gate: a FIFO that the sandbox waits on
-    <slot>/root/   bound on itself, shared; the sandbox sees it as /trainbox, read-only, as a slave
+    <slot>/root    bound on itself, shared; the sandbox sees it as /trainbox, read-only, as a slave
         in/code    the staged packages, mounted before the sandbox starts
         out/       the standby's own files, and a second name of the gate; the job's output covers
                    them

@@ -33,6 +33,7 @@ def record(
     backend: str,
     environment: Environment | None,
     reference: str,
+    installed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the facts of a model that is about to be inserted, as JSON.
 
@@ -43,11 +44,12 @@ def record(
         environment: what it ran in; None where no plugin registers it any more.
         reference: what the backend started. A directory of this host is nobody's business and is
             left out; an image's digest stays.
+        installed: the packages there, as ``name==version``, where they are not the lock's own.
     """
     return {
         "trainbox": version("trainbox"),
         "backend": backend,
-        "environment": _environment(environment, reference),
+        "environment": _environment(environment, reference, installed),
         "result": {key: value for key, value in result.items() if key not in TOLD_ELSEWHERE},
         # The second sandbox's, not the first one's claim.
         "preview": _preview(checked.get("preview")),
@@ -91,15 +93,18 @@ def _preview(claimed: object) -> dict[str, Any] | None:
     return {"source": str(claimed.get("source", "")), "rows": rows, "predictions": predictions}
 
 
-def _environment(environment: Environment | None, reference: str) -> dict[str, Any] | None:
+def _environment(
+    environment: Environment | None, reference: str, installed: Sequence[str]
+) -> dict[str, Any] | None:
     if environment is None:
         return None
+    packages = packages_of("\n".join(installed) or environment.requirements.read_text())
     return {
         "name": environment.name,
         "python": environment.python,
         "digest": environment.digest,
         "image": reference if _IMAGE.fullmatch(reference) else None,
-        "packages": packages_of(environment.requirements.read_text()),
+        "packages": packages,
     }
 
 
