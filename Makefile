@@ -39,6 +39,7 @@ quickstart: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	@bash scripts/ensure_docker.sh
+	@sh scripts/ensure_gvisor.sh
 	@bash scripts/run_tests.sh $(JOBS)
 
 suite: $(VENV)/.dev

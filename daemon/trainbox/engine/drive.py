@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from trainbox.clock import now
 from trainbox.engine import finish, guest_events, verdict
 from trainbox.engine.builds import BuildReport, wishes_of
-from trainbox.engine.evidence import told_with_the_end
+from trainbox.engine.evidence import outcome_of, told_with_the_end
 from trainbox.engine.outputs import collect
 from trainbox.engine.patience import patiently
 from trainbox.engine.requests import Requests
@@ -188,18 +188,7 @@ class Driver:
             failure=guest_events.last_failure(spec.paths.events),
             disk_full=full(spec),
         )
-        outcome = Outcome(
-            reason_code=decided.reason_code,
-            reason=decided.reason,
-            exit_code=ended.seen.exit_code,
-            peak_memory_bytes=ended.seen.peak_memory_bytes,
-            cpu_s=ended.seen.cpu_s,
-            peak_cpus=ended.seen.peak_cpus,
-            confinement={
-                **ended.seen.confinement,
-                "disk": self._shop.files.writable.sentence(spec),
-            },
-        )
+        outcome = outcome_of(decided, ended.seen, self._shop.files.writable.sentence(spec))
         await self._move(decided.state or State.COLLECTING, outcome)
 
     async def _finish(self) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from trainbox.engine.log_files import DamagedLog, LogFile
 from trainbox.engine.reasons import SENTENCES, reason_for
+from trainbox.engine.verdict import Verdict
 from trainbox.store.records import Outcome
+from trainbox_sdk.backends import Observation
 from trainbox_sdk.job_reports import Evidence
 from trainbox_sdk.jobs import AttemptView, JobView, State, StepView
 from trainbox_sdk.log_parsing import shown
@@ -54,6 +56,25 @@ def told_with_the_end(state: State, outcome: Outcome, log: Path) -> dict[str, An
         "log_tail": list(last_lines(log)),
         "next_steps": [SENTENCES[advice] for advice in reason.advice],
     }
+
+
+def outcome_of(decided: Verdict, seen: Observation, disk: str) -> Outcome:
+    """Return what is written down when a sandbox has died.
+
+    Args:
+        decided: where the step goes.
+        seen: the backend's last look.
+        disk: what limited its disk, a sentence.
+    """
+    return Outcome(
+        reason_code=decided.reason_code,
+        reason=decided.reason,
+        exit_code=seen.exit_code,
+        peak_memory_bytes=seen.peak_memory_bytes,
+        cpu_s=seen.cpu_s,
+        peak_cpus=seen.peak_cpus,
+        confinement={**seen.confinement, "disk": disk},
+    )
 
 
 def of_attempt(step: StepView, attempt: AttemptView, memory_bytes: int, log: Path) -> Evidence:
