@@ -11,7 +11,10 @@ SEMANTIC = {
     "createJob": ((422,), "task, data set and parameters are checked against one another"),
     "compareJobs": ((422,), "a comparison needs several jobs"),
     "createDataset": ((400, 415, 422), "the bytes must be a table"),
-    "createAsset": ((415, 422), "the file must have bytes, which are no form, and a name that fits"),
+    "createAsset": (
+        (415, 422),
+        "the file must have bytes, which are no form, and a name that fits",
+    ),
     "importDataset": ((415, 422), "the path must lie in an allowed folder"),
     "createUpload": ((415, 422), "the metadata must say what it is, and the size must be allowed"),
     "appendUpload": ((415,), "a chunk of no bytes comes without its content type"),
