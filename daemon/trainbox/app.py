@@ -394,6 +394,7 @@ async def _loops(house: House, stop: asyncio.Event) -> AsyncIterator[None]:
         asyncio.create_task(house.archive.run(), name="log archive"),
         asyncio.create_task(_until_broken(house.store), name="store guard"),
         asyncio.create_task(house.heartbeat.run(), name="heartbeat"),
+        asyncio.create_task(house.pulse.run(), name="pulse"),
         asyncio.create_task(
             keep_anchoring(house.store, house.settings.audit_anchor_s), name="audit anchors"
         ),

@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -17,7 +18,12 @@ from trainbox_sdk.errors import StorageFull, TrainboxError
 log = logging.getLogger(__name__)
 
 FRESH_S = 2.0
-"""Seconds a look is good for: a start must not pay a probe, a dead engine must show soon."""
+"""Seconds a look is good for where people ask."""
+PERIODS = 5
+"""A start must not pay a probe: for it a good look serves this many times as long, and
+:meth:`Pulse.run` sees to it that none becomes so old."""
+BEATS = 2
+"""Periods between two of its looks, of backends that somebody has asked about."""
 
 
 T = TypeVar("T")
@@ -28,10 +34,18 @@ SPACE_FRESH_S = 0.25
 
 
 class _Remembered(Generic[T]):
-    """The last answer to one question; callers that come while it is asked share the answer."""
+    """The last answer to one question; callers that come while it is asked share the answer.
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+    Args:
+        ask: for it.
+        good: whether an answer may serve for longer.
+    """
+
+    def __init__(
+        self, ask: Callable[[], Awaitable[T]], good: Callable[[T], bool] = lambda _: True
+    ) -> None:
         self._ask = ask
+        self._good = good
         self._lock = asyncio.Lock()
         self._answer: tuple[float, T] | None = None
 
@@ -45,6 +59,19 @@ class _Remembered(Generic[T]):
                     answer = (time.monotonic(), await self._ask())
                     self._answer = answer
         return answer[1]
+
+    async def recent(self) -> T:
+        """Return a good answer that is :data:`PERIODS` times as old at most, or ask."""
+        if self._answer is not None and self._good(self._answer[1]):
+            answered_at, answer = self._answer
+            if time.monotonic() - answered_at <= PERIODS * FRESH_S:
+                return answer
+        return await self.get()
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody wanted to know."""
+        return self._answer is not None
 
     def _fresh(self) -> tuple[float, T] | None:
         if self._answer is not None and time.monotonic() - self._answer[0] <= FRESH_S:
@@ -67,25 +94,42 @@ class Pulse:
     ) -> None:
         self._backends = backends
         self._amend = amend or _as_it_is
-        self._health = {name: _Remembered(partial(self._look, name)) for name in backends}
+        self._health = {
+            name: _Remembered(partial(self._look, name), lambda health: health.ok)
+            for name in backends
+        }
         self._room = {name: _Remembered(b.capacity) for name, b in backends.items()}
 
     async def health(self, name: str) -> Health:
         """Return the backend's health, at most :data:`FRESH_S` seconds old."""
         return await self._health[name].get()
 
+    async def recent_health(self, name: str) -> Health:
+        """Return the backend's health for a start: where it was good, without a look now."""
+        return await self._health[name].recent()
+
     async def capacity(self, name: str) -> Capacity:
-        """Return what the backend gives out in all, at most :data:`FRESH_S` seconds old.
+        """Return what the backend gives out in all, without a look now where there was a recent.
 
         Raises:
             Unavailable: the engine behind it does not answer.
         """
-        return await self._room[name].get()
+        return await self._room[name].recent()
+
+    async def run(self) -> None:
+        """Look again and again, so that no start has to; until cancelled."""
+        while True:
+            await asyncio.sleep(BEATS * FRESH_S)
+            for name in [name for name, known in self._health.items() if known.asked]:
+                await self.health(name)
+                # Who needs it hears why it failed; here it is only asked in time.
+                with suppress(Exception):
+                    await self._room[name].get()
 
     async def first_healthy(self) -> str | None:
         """Return the first backend, in plugins.toml order, that is usable now."""
         for name in self._backends:
-            if (await self.health(name)).ok:
+            if (await self.recent_health(name)).ok:
                 return name
         return None
 

@@ -242,7 +242,7 @@ class Intake:
 
     async def _require_trust(self, backend: str, plan: Plan) -> None:
         """Refuse a user's own code where the backend runs none; a silent one is asked later."""
-        health = await self._pulse.health(backend)
+        health = await self._pulse.recent_health(backend)
         if health.ok and not health.untrusted and not all(step.trusted for step in plan.steps):
             hint = (
                 "submit it to the docker backend, or have an administrator allow it: "

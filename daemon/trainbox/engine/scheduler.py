@@ -144,10 +144,10 @@ class Scheduler:
 
     async def look(self) -> None:
         """Start what fits now and explain the rest."""
-        active = await self._store.jobs.active_steps()
-        queued = await self._queued()
+        active, queued = await self._store.jobs.active_and_queued(limit=EXPLAINED)
         if not queued:
             return
+        queued = await self._of_each_backend(queued)
         if self._drain.draining:
             await self._explain([Wait(step, "draining", SENTENCE) for step in queued])
             return
@@ -162,9 +162,8 @@ class Scheduler:
             await self._start(step)
         await self._explain(decision.wait)
 
-    async def _queued(self) -> Sequence[StepRecord]:
+    async def _of_each_backend(self, first: Sequence[StepRecord]) -> Sequence[StepRecord]:
         """Return the first waiting steps; of each backend, where one's queue would hide others."""
-        first = await self._store.jobs.queued_steps(limit=EXPLAINED)
         if len(first) < EXPLAINED:
             return first
         found = {step.id: step for step in first}
@@ -195,7 +194,7 @@ class Scheduler:
         await asyncio.gather(*(explain(w.step.id, w.code, w.sentence, w.facts) for w in news))
 
     async def _capacity(self, name: str) -> Capacity | str:
-        health = await self._pulse.health(name)
+        health = await self._pulse.recent_health(name)
         if not health.ok:
             return f"backend {name} is not usable: {health.detail}"
         try:

@@ -38,7 +38,7 @@ class Workshop:
         """
         if self.pulse is None or not self.files.writable.can_be_sized:
             return False
-        health = await self.pulse.health(backend)
+        health = await self.pulse.recent_health(backend)
         if not health.ok:
             raise BackendUnavailable(health.detail)
         return health.sees_mounts

@@ -25,6 +25,7 @@ from trainbox.store.layout import Layout
 from trainbox.store.locking import DirectoryLock
 from trainbox.store.models import ModelStore
 from trainbox.store.opening import begin_use, prepare_database, prepare_directory
+from trainbox.store.quick_reader import QuickReader
 from trainbox.store.reader import Reader
 from trainbox.store.statistics import StatisticsStore
 from trainbox.store.times import now_micros
@@ -73,7 +74,8 @@ class Store:
             broke=lambda _: self._broke.set(),
             recorder=recorder,
         )
-        self.jobs = JobStore(self._writer, self._reader)
+        self._quick = QuickReader(layout.database)
+        self.jobs = JobStore(self._writer, self._reader, self._quick)
         self.events = EventStore(self._reader)
         self.datasets = DatasetStore(self._writer, self._reader)
         self.assets = AssetStore(self._writer, self._reader)
@@ -143,6 +145,7 @@ class Store:
         self._closed = True
         await self.tokens.settle()
         await self._reader.close()
+        await self._quick.close()
         if await self._writer.stop():
             write_durably(self._layout.clean, f"{now_micros()}\n")
         self._lock.release()

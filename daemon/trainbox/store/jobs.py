@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from trainbox import states
 from trainbox.cancellation import whole
 from trainbox.store import guests, job_changes, listing, moves, submitting, succeeding
 from trainbox.store.job_changes import Deleted
+from trainbox.store.quick_reader import QuickReader
 from trainbox.store.reader import Reader
 from trainbox.store.records import (
     GuestEvent,
@@ -47,9 +49,10 @@ from trainbox_sdk.jobs import JobView, State
 class JobStore:
     """Jobs. Writes return once they are on the disk, and raise what :meth:`Writer.write` raises."""
 
-    def __init__(self, writer: Writer, reader: Reader) -> None:
+    def __init__(self, writer: Writer, reader: Reader, quick: QuickReader) -> None:
         self._writer = writer
         self._reader = reader
+        self._quick = quick
 
     async def insert(self, new: NewJob, *, audit: str) -> Inserted:
         """Store a job with its steps, its first event and an audit row.
@@ -292,6 +295,22 @@ class JobStore:
         """
         return await self._steps(QUEUED_STEPS_SQL, {"limit": limit, "backend": backend})
 
+    async def active_and_queued(
+        self, *, limit: int
+    ) -> tuple[Sequence[StepRecord], Sequence[StepRecord]]:
+        """Return :meth:`active_steps` and the first :meth:`queued_steps` of one moment.
+
+        Args:
+            limit: how many queued ones at most.
+        """
+        first = {"limit": limit, "backend": None}
+        return await self._quick.read(
+            lambda connection: (
+                _records(connection, ACTIVE_STEPS_SQL, {}),
+                _records(connection, QUEUED_STEPS_SQL, first),
+            )
+        )
+
     async def step(self, step_id: str) -> StepRecord | None:
         """Return one step."""
         found = await self._steps(ONE_STEP_SQL, {"id": step_id})
@@ -322,15 +341,18 @@ class JobStore:
         return {state: found.get(state.value, 0) for state in State}
 
     async def _steps(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[StepRecord]:
-        async with self._reader.session() as session:
-            connection = await session.connection()
-            rows = (await whole(connection.execute(text(sql), parameters))).mappings().all()
-        return [step_record(row) for row in rows]
+        return await self._quick.read(lambda connection: _records(connection, sql, parameters))
 
     async def _existing(self, job_id: str) -> JobView:
         view = await self.get(job_id)
         assert view is not None, job_id
         return view
+
+
+def _records(
+    connection: sqlite3.Connection, sql: str, parameters: Mapping[str, Any]
+) -> Sequence[StepRecord]:
+    return [step_record(row) for row in connection.execute(sql, parameters)]
 
 
 async def _with_steps(session: AsyncSession, jobs: Sequence[JobRow]) -> list[JobView]:
