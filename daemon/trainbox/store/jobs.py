@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -27,18 +26,14 @@ from trainbox.store.records import (
     StepRecord,
     Succeeded,
 )
+from trainbox.store.step_reads import StepReads
 from trainbox.store.tables import ArtifactRow, AttemptRow, JobRow, StepRow
 from trainbox.store.times import micros
 from trainbox.store.transaction import Transaction
 from trainbox.store.views import (
-    ACTIVE_STEPS_SQL,
     BEFORE_SQL,
-    LIVE_STEPS_SQL,
-    ONE_STEP_SQL,
-    QUEUED_STEPS_SQL,
     artifact_view,
     job_view,
-    step_record,
 )
 from trainbox.store.writer import Writer
 from trainbox_sdk.artifacts import ArtifactView
@@ -46,13 +41,13 @@ from trainbox_sdk.engine import JobFilter, Page
 from trainbox_sdk.jobs import JobView, State
 
 
-class JobStore:
+class JobStore(StepReads):
     """Jobs. Writes return once they are on the disk, and raise what :meth:`Writer.write` raises."""
 
     def __init__(self, writer: Writer, reader: Reader, quick: QuickReader) -> None:
+        super().__init__(quick)
         self._writer = writer
         self._reader = reader
-        self._quick = quick
 
     async def insert(self, new: NewJob, *, audit: str) -> Inserted:
         """Store a job with its steps, its first event and an audit row.
@@ -278,44 +273,6 @@ class JobStore:
         async with self._reader.session() as session:
             return set((await session.exec(ended)).all())
 
-    async def live_steps(self) -> Sequence[StepRecord]:
-        """Return every step that has not ended, oldest first, those that wait for others too."""
-        return await self._steps(LIVE_STEPS_SQL, {})
-
-    async def active_steps(self) -> Sequence[StepRecord]:
-        """Return every step between queued and its end: those that may have a sandbox."""
-        return await self._steps(ACTIVE_STEPS_SQL, {})
-
-    async def queued_steps(self, *, limit: int, backend: str | None = None) -> Sequence[StepRecord]:
-        """Return steps that wait for nothing but a slot, by priority and then age.
-
-        Args:
-            limit: how many at most.
-            backend: only those that wait for this one.
-        """
-        return await self._steps(QUEUED_STEPS_SQL, {"limit": limit, "backend": backend})
-
-    async def active_and_queued(
-        self, *, limit: int
-    ) -> tuple[Sequence[StepRecord], Sequence[StepRecord]]:
-        """Return :meth:`active_steps` and the first :meth:`queued_steps` of one moment.
-
-        Args:
-            limit: how many queued ones at most.
-        """
-        first = {"limit": limit, "backend": None}
-        return await self._quick.read(
-            lambda connection: (
-                _records(connection, ACTIVE_STEPS_SQL, {}),
-                _records(connection, QUEUED_STEPS_SQL, first),
-            )
-        )
-
-    async def step(self, step_id: str) -> StepRecord | None:
-        """Return one step."""
-        found = await self._steps(ONE_STEP_SQL, {"id": step_id})
-        return found[0] if found else None
-
     async def artifacts(self, job_id: str) -> Sequence[ArtifactView]:
         """Return what a job left behind, oldest first."""
         statement = (
@@ -340,19 +297,10 @@ class JobStore:
             found = dict((await session.exec(statement)).all())
         return {state: found.get(state.value, 0) for state in State}
 
-    async def _steps(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[StepRecord]:
-        return await self._quick.read(lambda connection: _records(connection, sql, parameters))
-
     async def _existing(self, job_id: str) -> JobView:
         view = await self.get(job_id)
         assert view is not None, job_id
         return view
-
-
-def _records(
-    connection: sqlite3.Connection, sql: str, parameters: Mapping[str, Any]
-) -> Sequence[StepRecord]:
-    return [step_record(row) for row in connection.execute(sql, parameters)]
 
 
 async def _with_steps(session: AsyncSession, jobs: Sequence[JobRow]) -> list[JobView]:
