@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -208,6 +209,68 @@ class TestCrash:
         with pytest.raises(DiskTrouble, match="cannot be mounted"):
             disks.mount("step_a")
         disks.point("step_a").with_suffix(".img").rmdir()
+
+
+class TestSpares:
+    def spare(self, disks: Disks) -> Path:
+        """Return the image of the one that is ready, once it is."""
+        root = disks.point("x").parent
+        while not (found := [p for p in root.glob("spare-*.img") if kernel.loop_devices_of(p)]):
+            time.sleep(0.01)
+        return found[0]
+
+    def test_one_is_mounted_before_anybody_asks_and_nobody_sees_it(self, open_disks) -> None:
+        disks = open_disks()
+        device = kernel.loop_devices_of(self.spare(disks))
+        assert disks.mounted() == disks.keys() == set()
+        point = disks.mount("step_a")
+        assert loops(disks, "step_a") == device
+        (line,) = [
+            m for m in Path("/proc/self/mountinfo").read_text().splitlines() if str(point) in m
+        ]
+        for option in ("nosuid", "nodev", "noexec", "errors=remount-ro"):
+            assert option in line
+        with (point / "big").open("wb") as file, pytest.raises(OSError, match="No space left"):
+            os.posix_fallocate(file.fileno(), 0, SMALL.bytes)
+
+    def test_each_is_given_once(self, open_disks) -> None:
+        disks = open_disks()
+        self.spare(disks)
+        points = [disks.mount(f"step_{n}") for n in range(3)]
+        assert len({point.stat().st_dev for point in points}) == 3
+
+    def test_what_nobody_took_ends_with_the_daemon(self, open_disks) -> None:
+        disks = open_disks()
+        spare = self.spare(disks)
+        disks.close()
+        assert kernel.loop_devices_of(spare) == []
+
+    def test_a_daemon_that_is_killed_leaves_a_file_and_no_mount(
+        self, open_disks, tmp_path: Path
+    ) -> None:
+        code = (
+            "import os, time; from pathlib import Path; from trainbox.disks import Disks, DiskSize, kernel\n"
+            f"root = Path({str(tmp_path / 'disks')!r})\n"
+            f"disks = Disks(root, DiskSize({SMALL.bytes}, {SMALL.inodes}), 1); disks.open()\n"
+            "while not [p for p in root.glob('spare-*.img') if kernel.loop_devices_of(p)]:\n"
+            "    time.sleep(0.01)\n"
+            "os.kill(os.getpid(), 9)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+        (left,) = (tmp_path / "disks").iterdir()
+        assert kernel.loop_devices_of(left) == []
+        open_disks(ready=0)
+        assert not left.exists()
+
+    def test_where_the_kernel_makes_none_it_is_mounted_when_it_is_wanted(
+        self, open_disks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(device: int) -> int:
+            raise OSError(errno.ENOSYS, "no fsopen")
+
+        monkeypatch.setattr(kernel, "detached_mount", refuse)
+        disks = open_disks()
+        assert disks.mount("step_a").stat().st_dev != disks.mount("step_b").stat().st_dev
 
 
 class TestKeys:

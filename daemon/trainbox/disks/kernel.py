@@ -28,6 +28,13 @@ _TRIES = 64
 """Free devices that others may take before us, one after the other."""
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
+_MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 429, 430, 431, 432  # since Linux 5.2, on all machines
+_CLOEXEC = 1  # of fsopen and fsmount
+_SET_FLAG, _SET_STRING, _CMD_CREATE = 0, 1, 6  # enum fsconfig_command
+_ATTRIBUTES = 2 | 4 | 8  # MOUNT_ATTR_NOSUID, _NODEV, _NOEXEC
+_MOVE_EMPTY_PATH = 4  # MOVE_MOUNT_F_EMPTY_PATH
+_AT_FDCWD = -100
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -134,6 +141,45 @@ def mount(device: int, point: Path) -> None:
     source = f"/dev/loop{device}".encode()
     if _libc.mount(source, os.fsencode(point), b"ext4", flags, OPTIONS):
         raise _error("mount", point)
+
+
+def detached_mount(device: int) -> int:
+    """Mount a loop device's file system as :func:`mount` does, at no place; return a descriptor.
+
+    :func:`attach` gives it its place. Until then it ends with the descriptor, and so with us.
+
+    Raises:
+        OSError: as mount(2) has it, or this kernel cannot.
+    """
+    context = _syscall(_FSOPEN, b"ext4", _CLOEXEC)
+    try:
+        _syscall(_FSCONFIG, context, _SET_STRING, b"source", f"/dev/loop{device}".encode(), 0)
+        for option in OPTIONS.split(b","):
+            name, _, value = option.partition(b"=")
+            command = _SET_STRING if value else _SET_FLAG
+            _syscall(_FSCONFIG, context, command, name, value or None, 0)
+        _syscall(_FSCONFIG, context, _CMD_CREATE, None, None, 0)
+        return _syscall(_FSMOUNT, context, _CLOEXEC, _ATTRIBUTES)
+    finally:
+        os.close(context)
+
+
+def attach(detached: int, point: Path) -> None:
+    """Give a detached mount its place; the descriptor may be closed then.
+
+    Raises:
+        OSError: as move_mount(2) has it.
+    """
+    _syscall(_MOVE_MOUNT, detached, b"", _AT_FDCWD, os.fsencode(point), _MOVE_EMPTY_PATH)
+
+
+def _syscall(number: int, *arguments: int | bytes | None) -> int:
+    result: int = _libc.syscall(
+        number, *(ctypes.c_int(a) if isinstance(a, int) else a for a in arguments)
+    )
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
 
 
 def unmount(point: Path) -> None:

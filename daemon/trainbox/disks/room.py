@@ -5,17 +5,16 @@ from __future__ import annotations
 import errno
 import logging
 import re
-import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from trainbox.disks import kernel
-from trainbox.disks.images import DiskSize, format_image, mend_image
+from trainbox.disks.images import DiskSize, mend_image
+from trainbox.disks.spares import SPARE, SUFFIX, Spares
 from trainbox.disks.trial import trouble_at
 from trainbox_sdk.backends import Health, Level
 from trainbox_sdk.errors import Unavailable
@@ -23,11 +22,9 @@ from trainbox_sdk.errors import Unavailable
 log = logging.getLogger(__name__)
 
 READY = 2
-"""Formatted images kept for the next steps."""
+"""Disks kept for the next steps, formatted and mounted out of sight."""
 LOCKS = 64
 """Each serves the keys of one hash: calls about one key come one after the other."""
-_SUFFIX = ".img"
-_SPARE = "spare-"
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
@@ -43,7 +40,7 @@ class Disks:
     Args:
         root: their directory; nothing outside is ever mounted on or unmounted.
         size: of new ones.
-        ready: how many formatted images are kept at hand.
+        ready: how many spare ones are kept at hand.
 
     Attributes:
         trouble: why there can be none here; empty once :meth:`open` found that they work.
@@ -55,8 +52,7 @@ class Disks:
         self._root = root
         self._ready = ready
         self._locks = tuple(threading.Lock() for _ in range(LOCKS))
-        self._spares = threading.Lock()
-        self._filler: ThreadPoolExecutor | None = None
+        self._spares: Spares | None = None
 
     def open(self) -> None:
         """Try one disk out, and drop what an earlier life kept ready; once, at the start.
@@ -65,17 +61,15 @@ class Disks:
         """
         self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._root = self._root.resolve()
-        for spare in self._root.glob(f"{_SPARE}*"):
+        for spare in self._root.glob(f"{SPARE}*"):
             spare.unlink(missing_ok=True)
         self.trouble = trouble_at(self._root)
-        if not self.trouble and self._ready:
-            self._filler = ThreadPoolExecutor(1, thread_name_prefix="disks")
-            self._filler.submit(self._fill)
+        self._spares = Spares(self._root, self.size, 0 if self.trouble else self._ready)
 
     def close(self) -> None:
         """Stop making spares; mounted disks stay, as the sandboxes that use them do."""
-        if self._filler is not None:
-            self._filler.shutdown(cancel_futures=True)
+        if self._spares is not None:
+            self._spares.close()
 
     def has(self, key: str) -> bool:
         """Return whether there is a disk of that name, mounted or not."""
@@ -85,8 +79,8 @@ class Disks:
         """Return the names of all disks."""
         if not self._root.is_dir():
             return set()
-        names = {path.stem for path in self._root.glob(f"*{_SUFFIX}")}
-        return {name for name in names if not name.startswith(_SPARE)}
+        names = {path.stem for path in self._root.glob(f"*{SUFFIX}")}
+        return {name for name in names if not name.startswith(SPARE)}
 
     def mounted(self) -> set[str]:
         """Return the names of the mounted disks."""
@@ -172,9 +166,9 @@ class Disks:
     # --- inside
 
     def _image(self, key: str) -> Path:
-        if not _KEY.fullmatch(key) or key.startswith(_SPARE):
+        if not _KEY.fullmatch(key) or key.startswith(SPARE):
             raise ValueError(f"{key!r} is no name for a disk")
-        return self._root / f"{key}{_SUFFIX}"
+        return self._root / f"{key}{SUFFIX}"
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
@@ -204,8 +198,8 @@ class Disks:
             if not mend_image(image):
                 log.error("disk beyond mending, replaced", extra={"disk": str(image)})
                 image.unlink()
-        if not image.exists():
-            self._take_spare(image)
+        if not image.exists() and self._spares is not None and self._spares.take(image, point):
+            return
         with kernel.loop_device(image) as device:
             kernel.mount(device, point)
 
@@ -217,29 +211,3 @@ class Disks:
                 if error.errno not in {errno.EINVAL, errno.ENOENT}:
                     raise
                 return
-
-    def _take_spare(self, image: Path) -> None:
-        with self._spares:
-            spare = next(self._root.glob(f"{_SPARE}*{_SUFFIX}"), None)
-            if spare is not None:
-                spare.rename(image)
-        if spare is None:
-            self._format(image)
-        if self._filler is not None:
-            with suppress(RuntimeError):  # closing
-                self._filler.submit(self._fill)
-
-    def _fill(self) -> None:
-        try:
-            while len(list(self._root.glob(f"{_SPARE}*{_SUFFIX}"))) < self._ready:
-                self._format(self._root / f"{_SPARE}{secrets.token_hex(4)}{_SUFFIX}")
-        except OSError as error:
-            log.warning("no spare disk", extra={"why": str(error)})
-
-    def _format(self, image: Path) -> None:
-        part = image.with_name(f"{_SPARE}{secrets.token_hex(4)}.part")
-        try:
-            format_image(part, self.size)
-            part.rename(image)
-        finally:
-            part.unlink(missing_ok=True)
