@@ -17,6 +17,8 @@ from trainbox.disks import Disks, DiskSize, DiskTrouble, fullness, kernel, troub
 from trainbox_sdk.backends import Health, Level, Promise
 
 MIB = 1024**2
+SMALL = DiskSize(32 * MIB, 1024)
+"""What these fixtures make."""
 
 
 def flags(point: Path) -> set[str]:
