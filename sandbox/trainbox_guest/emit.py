@@ -38,14 +38,30 @@ class Emitter:
         *,
         step: Optional[int] = None,
         epoch: Optional[float] = None,
+        total_epochs: Optional[float] = None,
+        nth: Optional[int] = None,
         **labels: Any,
     ) -> None:
-        """Report one number, at an integer ``step`` or at an epoch where it belongs to a series."""
+        """Report one number, at an integer ``step`` or at an epoch where it belongs to a series.
+
+        Args:
+            name: of the series.
+            value: the number.
+            step: of the run, from the beginning.
+            epoch: likewise; may be a fraction.
+            total_epochs: how many there will be.
+            nth: which number of its series this is, from 0, where not all are reported.
+            labels: what else tells it from others.
+        """
         data: Dict[str, Any] = {"name": name, "value": float(value)}
         if step is not None:
             data["step"] = int(step)
         if epoch is not None:
             data["epoch"] = epoch
+        if total_epochs is not None:
+            data["total_epochs"] = total_epochs
+        if nth is not None:
+            data["nth"] = nth
         if labels:
             data["labels"] = labels
         self._write("metric", data)

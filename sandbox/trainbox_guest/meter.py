@@ -1,23 +1,31 @@
 """What training code measures, thinned out to what is worth keeping.
 
 A run's events are stored one by one and read to a limit, so a loop that reports every batch would
-fill them in its first minutes. The meter lets a first burst through, then a steady trickle, and the
-last value of everything at the end: a curve keeps its shape and its end.
+fill them in its first minutes. The meter keeps every number of a short curve, then every 2nd, every
+4th, every 8th, and the last value of everything at the end. The strides are powers of two, so that
+a reader who takes the last stride for all of a curve has it evenly from its first point to its end.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from trainbox_guest import protocol
 from trainbox_guest.emit import Emitter
 
-BURST = 5000
-"""Numbers that pass at once. With one in :data:`REFILL_S` for a whole day that is about 4 MiB of
-events, which is what is read of one run."""
-REFILL_S = 3.0
+KEPT = 4096
+"""Numbers that all names together keep before they are thinned; each doubling of a curve adds half
+as many. A hundred million reports come to about 4 MiB of events, which is what is read of one
+run."""
+FEWEST = 8
+"""Numbers of a name that are kept at one stride, however many names there are."""
+THINNED = (
+    "more numbers were reported than are kept: of long curves every 2nd, then every 4th, 8th, … "
+    "and the last are, spread over the whole run"
+)
 MESSAGES = 200
 MESSAGE_REFILL_S = 10.0
 PROGRESS_S = 0.5
@@ -38,15 +46,57 @@ class Bucket:
         self._left = self._burst
         self._seen = clock()
 
-    def take(self, count: int = 1) -> bool:
-        """Return whether ``count`` may pass now: all of them, or none."""
+    def take(self) -> bool:
+        """Return whether one more may pass now."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._seen) / self._refill_s)
         self._seen = now
-        if self._left < count:
+        if self._left < 1:
             return False
-        self._left -= count
+        self._left -= 1
         return True
+
+
+@dataclass
+class Curve:
+    """How much of one metric was let through.
+
+    Attributes:
+        seen: how many numbers were reported.
+        stride: one in so many passes, a power of two.
+        thinned: whether a number was left out.
+    """
+
+    seen: int = 0
+    stride: int = 1
+    thinned: bool = False
+
+    def take(self, most: int) -> bool:
+        """Count a number; returns whether it passes.
+
+        Args:
+            most: numbers that are let through at one stride before the next.
+        """
+        number = self.seen
+        self.seen += 1
+        while number >= self.stride * most:
+            self.stride *= 2
+        passes = number % self.stride == 0
+        self.thinned = self.thinned or not passes
+        return passes
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a run a number belongs; None where that was not said.
+
+    Attributes:
+        total_epochs: how many epochs the run will have.
+    """
+
+    step: Optional[int] = None
+    epoch: Optional[float] = None
+    total_epochs: Optional[float] = None
 
 
 class Meter:
@@ -64,10 +114,11 @@ class Meter:
         self._emit = emit
         self._clock = clock
         self._began = clock()
-        self._numbers = Bucket(BURST, REFILL_S, clock)
+        self._curves: Dict[str, Curve] = {}
         self._messages = Bucket(MESSAGES, MESSAGE_REFILL_S, clock)
         self._progress_at = float("-inf")
-        self._held: Dict[str, Tuple[float, Optional[int], Optional[float]]] = {}
+        self._held: Dict[str, Tuple[float, Place]] = {}
+        self._said_thinned = False
         self.last: Dict[str, float] = {}
 
     def metrics(
@@ -76,18 +127,22 @@ class Meter:
         *,
         step: Optional[int] = None,
         epoch: Optional[float] = None,
+        total_epochs: Optional[float] = None,
     ) -> None:
-        """Report numbers of one moment: all of them, or none and the last ones at the end."""
+        """Report numbers of one moment; what is left out of a long curve comes back as its end."""
         numbers = self._known(values)
-        if not numbers:
-            return
         self.last.update(numbers)
-        if self._numbers.take(len(numbers)):
-            for name, value in numbers.items():
+        place = Place(step, epoch, total_epochs)
+        for name in numbers:
+            self._curves.setdefault(name, Curve())
+        most = max(FEWEST, KEPT // max(1, len(self._curves)))
+        for name, value in numbers.items():
+            if self._curves[name].take(most):
                 self._held.pop(name, None)
-                self._metric(name, value, step, epoch)
-        else:
-            self._held.update((name, (value, step, epoch)) for name, value in numbers.items())
+                self._metric(name, value, place)
+            else:
+                self._held[name] = (value, place)
+                self._say_thinned()
 
     def progress(
         self, fraction: float, *, eta_s: Optional[float] = None, message: str = ""
@@ -117,8 +172,8 @@ class Meter:
     def finish(self) -> None:
         """Report what was held back: the last value of each metric."""
         held, self._held = self._held, {}
-        for name, (value, step, epoch) in held.items():
-            self._metric(name, value, step, epoch)
+        for name, (value, place) in held.items():
+            self._metric(name, value, place)
 
     def _known(self, values: Mapping[str, Any]) -> Dict[str, float]:
         numbers: Dict[str, float] = {}
@@ -128,10 +183,23 @@ class Meter:
                     numbers[name] = float(value)
         return numbers
 
-    def _metric(self, name: str, value: float, step: Optional[int], epoch: Optional[float]) -> None:
+    def _say_thinned(self) -> None:
+        if not self._said_thinned:
+            self._said_thinned = True
+            self.message(THINNED)
+
+    def _metric(self, name: str, value: float, place: Place) -> None:
+        curve = self._curves[name]
         # A full disk, or a script that closed every descriptor: its own run still goes on.
         with suppress(OSError, protocol.ProtocolError, TypeError, ValueError, OverflowError):
-            self._emit.metric(name, value, step=step, epoch=epoch)
+            self._emit.metric(
+                name,
+                value,
+                step=place.step,
+                epoch=place.epoch,
+                total_epochs=place.total_epochs,
+                nth=curve.seen - 1 if curve.thinned else None,
+            )
 
 
 def _named(name: object) -> bool:

@@ -71,7 +71,12 @@ class MetricLines:
         values = metrics_of(said)
         if not values:
             return
-        self._meter.metrics(values, step=None if step is None else int(step), epoch=epoch)
+        self._meter.metrics(
+            values,
+            step=None if step is None else int(step),
+            epoch=epoch,
+            total_epochs=total_epochs_of(said),
+        )
         fraction = fraction_of(said)
         if fraction is not None:
             self._meter.progress(fraction)
@@ -86,6 +91,15 @@ def metrics_of(said: Mapping[str, Any]) -> Dict[str, float]:
         return {}
     numbers = {str(name): _number(value) for name, value in named.items()}
     return {name: number for name, number in numbers.items() if number is not None}
+
+
+def total_epochs_of(said: Mapping[str, Any]) -> Optional[float]:
+    """Return how many epochs a document says there will be, where that is a number above 0."""
+    for done_word, total_word in TOTALS:
+        total = _number(said.get(total_word)) if done_word == "epoch" else None
+        if total is not None and 0 < total < float("inf"):
+            return total
+    return None
 
 
 def fraction_of(said: Mapping[str, Any]) -> Optional[float]:

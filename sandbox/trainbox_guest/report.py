@@ -4,7 +4,7 @@
 
     for epoch in range(10):
         loss = train_one_epoch()
-        report.metrics(loss=loss, epoch=epoch)
+        report.metrics(loss=loss, epoch=epoch, total_epochs=10)
         report.progress((epoch + 1) / 10)
 
 Where there is no trainbox, metrics are printed as JSON lines and nothing else happens, so that a
@@ -29,10 +29,15 @@ _meters: List[Meter] = []
 
 
 def metric(
-    name: str, value: Any, *, step: Optional[int] = None, epoch: Optional[float] = None
+    name: str,
+    value: Any,
+    *,
+    step: Optional[int] = None,
+    epoch: Optional[float] = None,
+    total_epochs: Optional[float] = None,
 ) -> None:
     """Report one number, at a step or an epoch where it belongs to a curve."""
-    _report({name: value}, step, epoch)
+    _report({name: value}, step=step, epoch=epoch, total_epochs=total_epochs)
 
 
 def metrics(
@@ -40,10 +45,19 @@ def metrics(
     *,
     step: Optional[int] = None,
     epoch: Optional[float] = None,
+    total_epochs: Optional[float] = None,
     **named: Any,
 ) -> None:
-    """Report several numbers of one moment: ``metrics(loss=0.1, accuracy=0.9, epoch=3)``."""
-    _report({**(values or {}), **named}, step, epoch)
+    """Report several numbers of one moment: ``metrics(loss=0.1, accuracy=0.9, epoch=3)``.
+
+    Args:
+        values: the numbers by name.
+        step: where the moment is in the run.
+        epoch: likewise; may be a fraction.
+        total_epochs: how many epochs there will be; no progress is worked out from it.
+        named: further numbers.
+    """
+    _report({**(values or {}), **named}, step=step, epoch=epoch, total_epochs=total_epochs)
 
 
 def progress(fraction: float, *, eta_s: Optional[float] = None, message: str = "") -> None:
@@ -77,11 +91,10 @@ def use(meter: Meter) -> None:
     _meters[:] = [meter]
 
 
-def _report(values: Mapping[str, Any], step: Optional[int], epoch: Optional[float]) -> None:
+def _report(values: Mapping[str, Any], **place: Any) -> None:
     meter = current()
     if meter is not None:
-        meter.metrics(values, step=step, epoch=epoch)
+        meter.metrics(values, **place)
         return
-    place = {"step": step, "epoch": epoch}
     known = {name: at for name, at in place.items() if at is not None}
     print(json.dumps({"metric": {name: float(each) for name, each in values.items()}, **known}))

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from script_runs import Play
 
-from trainbox_guest import meter as metering
 from trainbox_guest.kubeflow import report_status
-from trainbox_guest.meter import BURST, MOST_NAMES, Meter
+from trainbox_guest.meter import KEPT, MOST_NAMES, THINNED, Meter
 from trainbox_guest.metric_lines import LONGEST_LINE, MetricLines
 from trainbox_sdk.testing.guest_runs import GuestRun
 
@@ -22,10 +21,20 @@ class Kept:
 
     def __init__(self) -> None:
         self.metrics: list[tuple[str, float, Any, Any]] = []
+        self.totals: list[float | None] = []
+        self.nth: list[int | None] = []
+        self.messages: list[str] = []
         self.fractions: list[tuple[float, float | None]] = []
 
-    def metric(self, name: str, value: float, *, step: Any = None, epoch: Any = None) -> None:
+    def metric(
+        self, name: str, value: float, *, step: Any, epoch: Any, total_epochs: Any, nth: Any
+    ) -> None:
         self.metrics.append((name, value, step, epoch))
+        self.totals.append(total_epochs)
+        self.nth.append(nth)
+
+    def message(self, text: str, *, level: str = "info") -> None:
+        self.messages.append(text)
 
     def progress(self, fraction: float, *, message: str = "", eta_s: float | None = None) -> None:
         self.fractions.append((fraction, eta_s))
@@ -59,7 +68,7 @@ def test_by_the_helper(play: Play) -> None:
         """
         from trainbox_guest import report
         for epoch in range(3):
-            report.metrics(loss=1 / (epoch + 1), epoch=epoch)
+            report.metrics(loss=1 / (epoch + 1), epoch=epoch, total_epochs=3)
             report.metric("rate", 0.5, step=epoch * 10)
         report.metrics({"odd name": 7})
         report.progress(0.5, eta_s=12)
@@ -69,7 +78,7 @@ def test_by_the_helper(play: Play) -> None:
     assert run.exit_code == 0, run.log
     assert run.log == ""
     assert metrics(run)[:2] == [
-        {"name": "loss", "value": 1.0, "epoch": 0},
+        {"name": "loss", "value": 1.0, "epoch": 0, "total_epochs": 3},
         {"name": "rate", "value": 0.5, "step": 0},
     ]
     assert metrics(run)[-1] == {"name": "odd name", "value": 7.0}
@@ -105,8 +114,8 @@ def test_by_printed_lines_which_are_printed_as_they_are(play: Play) -> None:
     )
     assert run.exit_code == 0
     assert metrics(run) == [
-        {"name": "loss", "value": 0.5, "epoch": 1},
-        {"name": "acc", "value": 0.8, "epoch": 1},
+        {"name": "loss", "value": 0.5, "epoch": 1, "total_epochs": 4},
+        {"name": "acc", "value": 0.8, "epoch": 1, "total_epochs": 4},
         {"name": "loss", "value": 0.25, "step": 20},
     ]
     assert [e["fraction"] for e in run.events if e["t"] == "progress"] == [0.25]
@@ -174,6 +183,20 @@ def test_lines_that_are_none(line: bytes) -> None:
     assert lines(line + b"\n" + good + b"\n").metrics == [("b", 1.0, None, None)]
 
 
+def test_many_lines_at_once_all_say_how_many_epochs_there_will_be() -> None:
+    kept = lines(
+        *(
+            b'{"metric": {"loss": 1}, "epoch": %d, "total_epochs": 50}\n' % epoch
+            for epoch in range(1, 51)
+        )
+    )
+    assert kept.totals == [50] * 50
+    odd = (b"-1", b"0", b"true", b'"9"', b"null", b"1e999", b"NaN")
+    assert lines(
+        *(b'{"metric": {"loss": 1}, "epoch": 1, "total_epochs": %b}\n' % total for total in odd)
+    ).totals == [None] * len(odd)
+
+
 @given(st.lists(st.integers(1, 40)), st.binary(max_size=60).filter(lambda b: b"\n" not in b))
 def test_however_the_bytes_are_cut(cuts: list[int], noise: bytes) -> None:
     text = b"x" + noise + b'\n{"metric": {"a": 1}}\n' + b'{"metric": "b", "value": 2}\n'
@@ -185,22 +208,47 @@ def test_however_the_bytes_are_cut(cuts: list[int], noise: bytes) -> None:
 
 
 class TestMeter:
-    def test_a_flood_is_thinned_and_keeps_its_last_value(self) -> None:
-        kept, clock = Kept(), Clock()
-        meter = Meter(kept, clock)  # type: ignore[arg-type]
-        for step in range(BURST * 3):
+    def test_a_long_curve_can_be_had_evenly_from_its_first_number_to_its_last(self) -> None:
+        kept = Kept()
+        meter = Meter(kept, Clock())  # type: ignore[arg-type]
+        for step in range(10_000):
             meter.metrics({"loss": step}, step=step)
-        assert len(kept.metrics) == BURST
-        clock.now += metering.REFILL_S * 2
-        meter.metrics({"loss": -1.0}, step=-1)
-        meter.metrics({"loss": -2.0}, step=-2)
-        meter.metrics({"loss": -3.0, "acc": 1.0}, epoch=9)
-        assert [each[1] for each in kept.metrics[BURST:]] == [-1.0, -2.0]
         meter.finish()
-        assert kept.metrics[BURST + 2 :] == [("loss", -3.0, None, 9), ("acc", 1.0, None, 9)]
-        assert meter.last == {"loss": -3.0, "acc": 1.0}
         meter.finish()
-        assert len(kept.metrics) == BURST + 4
+        steps = [each[2] for each in kept.metrics]
+        assert steps[-1] == 9_999 == meter.last["loss"]
+        assert kept.nth == [None] * (KEPT + 1) + steps[KEPT + 1 :]
+        assert set(range(0, 10_000, 4)) <= set(steps)
+        assert len(steps) < 2 * KEPT
+        assert kept.messages == [THINNED]
+
+    def test_names_share_what_is_kept(self) -> None:
+        kept = Kept()
+        meter = Meter(kept, Clock())  # type: ignore[arg-type]
+        for step in range(5_000):
+            meter.metrics({f"m{number}": step for number in range(20)}, step=step)
+        assert len(kept.metrics) < 4 * KEPT
+        for number in range(20):
+            steps = {each[2] for each in kept.metrics if each[0] == f"m{number}"}
+            assert set(range(0, 5_000, 32)) <= steps
+
+    def test_a_metric_that_is_rare_is_kept_beside_one_that_is_not(self) -> None:
+        kept = Kept()
+        meter = Meter(kept, Clock())  # type: ignore[arg-type]
+        for step in range(50_000):
+            meter.metrics({"loss": step}, step=step)
+            if step % 1000 == 999:
+                meter.metrics({"accuracy": step}, epoch=step // 1000)
+        assert [each[3] for each in kept.metrics if each[0] == "accuracy"] == [*range(50)]
+
+    def test_what_was_held_back_keeps_the_total_that_was_said_with_it(self) -> None:
+        kept = Kept()
+        meter = Meter(kept, Clock())  # type: ignore[arg-type]
+        for epoch in range(1, KEPT + 3):
+            meter.metrics({"loss": 1.0}, epoch=epoch, total_epochs=KEPT + 2)
+        meter.finish()
+        assert kept.metrics[-1] == ("loss", 1.0, None, KEPT + 2)
+        assert set(kept.totals) == {KEPT + 2}
 
     def test_names_are_bounded(self) -> None:
         kept = Kept()
@@ -231,11 +279,15 @@ def test_without_trainbox_the_helper_prints(monkeypatch: Any, capsys: Any) -> No
     monkeypatch.delenv("TRAINBOX_EVENTS", raising=False)
     monkeypatch.delenv(kubeflow.ENV_URL, raising=False)
     monkeypatch.setattr(report, "_meters", [])
-    report.metrics(loss=0.5, epoch=1)
+    report.metrics(loss=0.5, epoch=1, total_epochs=3)
     report.progress(0.5)
     report.message("hello")
     assert kubeflow.listen() == ""
-    assert json.loads(capsys.readouterr().out) == {"metric": {"loss": 0.5}, "epoch": 1}
+    assert json.loads(capsys.readouterr().out) == {
+        "metric": {"loss": 0.5},
+        "epoch": 1,
+        "total_epochs": 3,
+    }
 
 
 class TestKubeflow:
