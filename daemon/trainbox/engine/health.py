@@ -22,8 +22,8 @@ FRESH_S = 2.0
 PERIODS = 5
 """A start must not pay a probe: for it a good look serves this many times as long, and
 :meth:`Pulse.run` sees to it that none becomes so old."""
-BEATS = 2
-"""Periods between two of its looks, of backends that somebody has asked about."""
+BEATS = 4
+"""Times :data:`FRESH_S` between two of its looks, of backends that somebody has asked about."""
 
 
 T = TypeVar("T")
