@@ -37,7 +37,7 @@ class TestTheSandbox:
             world, FakeScript(run_for_s=None), resources={"timeout_s": 0.2}
         )
         assert (state, code) == ("failed", "timeout")
-        assert reason == "stopped at its time limit of 0.2 s; ask for more with timeout_s"
+        assert reason == "stopped at its time limit of 0.2 s; give it more time"
         assert ("stop", world.host.created[0]) in world.host.calls
 
     async def test_over_its_time_limit_and_deaf_to_sigterm(self, world: World) -> None:
@@ -54,7 +54,7 @@ class TestTheSandbox:
         assert await ends(world, script) == (
             "failed",
             "out_of_memory",
-            "killed: memory limit 1.00 GiB, peak 1.00 GiB; retry with more memory_bytes",
+            "killed: memory limit 1.00 GiB, peak 1.00 GiB; retry with more memory",
         )
 
     async def test_killed_without_a_cause_is_not_called_out_of_memory(self, world: World) -> None:

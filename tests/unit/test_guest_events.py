@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainbox.engine import guest_words
 from trainbox.engine.guest_events import (
     CHUNK,
     MAX_EVENTS_PER_READ,
@@ -232,3 +233,26 @@ def test_read_in_any_pieces_it_is_the_same_and_the_store_takes_it(
     for event in events:
         dump(event.data)
         assert moment(micros(event.at)) == event.at
+
+
+def test_nothing_a_guest_says_steers_a_terminal_or_turns_text_round(path: Path) -> None:
+    events = [
+        {"t": "metric", "name": "a\x1b[31m\u202eb\nc", "value": 1, "labels": {"k\x00": ["\x9b"]}},
+        {"t": "message", "text": "one\r\ntwo\tthree\x1b[2J\u2066\ud800 \u200d\u00e9"},
+        {"t": "failure", "code": "x", "message": "line one\nline\x07 two", "hint": "\u2028"},
+    ]
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    metric, message, failure = (dict(event.data) for event in read_events(path, 0).events)
+    assert metric == {"name": "a\ufffd[31m\ufffdb c", "value": 1, "labels": {"k\ufffd": ["\ufffd"]}}
+    assert message == {"text": "one\ntwo\tthree\ufffd[2J\ufffd\ufffd \u200d\u00e9"}
+    assert failure == {"code": "x", "message": "line one line\ufffd two", "hint": " "}
+    assert last_failure(path) == failure
+
+
+@given(st.text())
+def test_what_is_fit_to_be_shown_is_one_line_and_stays_so(text: str) -> None:
+    shown = guest_words.line(text)
+    assert len(shown.splitlines()) <= 1
+    assert guest_words.line(shown) == shown
+    assert guest_words.lines(shown) == shown
+    shown.encode()

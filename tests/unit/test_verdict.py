@@ -110,3 +110,21 @@ def test_a_guest_that_names_no_reason_gets_one() -> None:
 
 def test_a_guests_sentence_is_kept_short() -> None:
     assert len(decide(seen(3), LIMITS, failure={"message": "x" * 9000, "hint": "y"}).reason) == 4000
+
+
+def test_a_flood_is_told_with_the_limit_it_passed() -> None:
+    told = "it printed more than 64 MiB"
+    flooded = decide(seen(137, Cause.LOG_LIMIT, detail=told), LIMITS)
+    assert flooded.reason == f"killed: {told}"
+    assert decide(seen(137, Cause.LOG_LIMIT), LIMITS).reason == (
+        "killed: it printed more than a step may"
+    )
+
+
+def test_reasons_name_no_field_of_a_surface() -> None:
+    for reason in (
+        decide(seen(137, Cause.OUT_OF_MEMORY), LIMITS).reason,
+        decide(seen(143), LIMITS, timed_out=True).reason,
+    ):
+        assert "memory_bytes" not in reason
+        assert "timeout_s" not in reason

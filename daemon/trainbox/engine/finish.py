@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainbox.engine import guest_words
 from trainbox.engine.artifact_directory.facts import record
 from trainbox.engine.outputs import Collected, OutputRefused
 from trainbox.ids import new_id
@@ -97,7 +98,9 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _numbers(value: object) -> dict[str, float]:
-    numbers = {str(name): _number(number) for name, number in _mapping(value).items()}
+    numbers = {
+        guest_words.line(str(name)): _number(number) for name, number in _mapping(value).items()
+    }
     return {name: number for name, number in numbers.items() if number is not None}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbox.clock import now
+from trainbox.engine import guest_words
 from trainbox.store.records import GuestEvent
 from trainbox_guest import protocol
 
@@ -64,7 +65,11 @@ def last_failure(path: Path) -> dict[str, Any] | None:
 
 def _decode(line: bytes) -> dict[str, Any] | None:
     # A flood of other lines is not worth a parser's time.
-    return protocol.decode_event(line) if line.startswith(b"{") else None
+    raw = protocol.decode_event(line) if line.startswith(b"{") else None
+    try:
+        return None if raw is None else guest_words.fit(raw)
+    except RecursionError:
+        return None
 
 
 def _read_regular(path: Path, offset: int) -> bytes:

@@ -85,7 +85,7 @@ def decide(  # noqa: PLR0911 - one return per line of the table
     if timed_out:
         return _failed(
             "timeout",
-            f"stopped at its time limit of {limits.wall_s:g} s; ask for more with timeout_s",
+            f"stopped at its time limit of {limits.wall_s:g} s; give it more time",
         )
     interrupted = _interrupted(seen, engine_was_away=engine_was_away)
     if interrupted is not None:
@@ -132,12 +132,13 @@ def _cause_sentence(seen: Observation, limits: Limits) -> str:
         peak = f", peak {seen.peak_memory_bytes / GIB:.2f} GiB" if seen.peak_memory_bytes else ""
         return (
             f"killed: memory limit {limits.memory_bytes / GIB:.2f} GiB{peak}; "
-            "retry with more memory_bytes"
+            "retry with more memory"
         )
     if seen.cause is Cause.DISK_LIMIT:
         return f"killed: wrote more than {limits.output_bytes / GIB:.2f} GiB"
     if seen.cause is Cause.LOG_LIMIT:
-        return f"killed: printed more than {limits.log_bytes} bytes"
+        # The backend's own number: what is kept of a log is less than what it may print.
+        return f"killed: {seen.detail or 'it printed more than a step may'}"
     return f"the sandbox could not be started: {seen.detail}"
 
 

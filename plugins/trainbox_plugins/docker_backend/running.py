@@ -134,8 +134,8 @@ class Running:
         self._loop.call_soon_threadsafe(self._flooded)
 
     def _flooded(self) -> None:
-        limit = self._config.log_flood_bytes
-        self._condemn(Cause.LOG_LIMIT, f"it printed more than {limit} bytes")
+        limit = self._config.log_flood_bytes / 1024**2
+        self._condemn(Cause.LOG_LIMIT, f"it printed more than {limit:g} MiB")
 
     def _condemn(self, cause: Cause, detail: str) -> None:
         """Note why before the kill, so that a restarted daemon gives the same cause."""
