@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from trainbox_plugins.custom_training.curves import thinned
-from trainbox_sdk.errors import Conflict
+from trainbox_sdk.errors import Conflict, FieldError, ValidationFailed
 from trainbox_sdk.jobs import State
 
 ORG_2 = {"org_id": "user-2", "sub": "eve@example.test"}
@@ -218,6 +220,30 @@ def test_thinning_keeps_order_and_ends():
             assert max(steps) - min(steps) <= 1
 
 
+def test_a_curve_that_grew_sparser_is_evenly_sparse():
+    places = [*range(4096), *range(4096, 8192, 2), *range(8192, 10_000, 4), 9_999]
+    for resolution in (20, 500, 10_000):
+        kept = thinned(places, resolution, places)
+        assert (kept[0], kept[-1]) == (0, 9_999)
+        steps = [b - a for a, b in zip(kept, kept[1:], strict=False)]
+        assert max(steps) - min(steps) <= 8
+        assert len(kept) == min(resolution, 2501)
+    assert thinned("abc", 2, [0, 7, 3]) == ["a", "c"]  # two processes, or a retry
+
+
+async def test_a_thinned_curve_keeps_its_second_half(client, model_id, engine):
+    run = await client.train(model_id)
+    job = job_of(engine, run)
+    for step in (0, 1, 2, 3, 4, 6, 8, 10):
+        thinned_away = {} if step < 5 else {"nth": step}
+        await engine.emit(
+            job.id, "metric", name="loss", step=step, epoch=step, value=1, **thinned_away
+        )
+    said = await client("GET", f"{model_id}/training-metrics")
+    assert [point["step"] for point in said["metrics"]["loss"]] == [0, 2, 4, 6, 8, 10]
+    assert said["epochs_completed"] == 11
+
+
 async def test_details_of_a_run(client, model_id, engine):
     run = await client.train(model_id)
     await engine.run(job_of(engine, run).id)
@@ -351,22 +377,83 @@ async def test_the_audit_log_of_a_model(client, model_id, engine):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "fractions", "variables", "completed", "total"),
+    ("epochs", "stated", "variables", "completed", "total"),
     [
-        ([1, 2, 3], [3 / 7], {}, 3, 7),
-        ([0, 1, 2], [], {"EPOCHS": "50"}, 3, 50),
-        ([0.5, 1.0, 1.5], [0.3], {}, 1, 5),
-        ([1, 2], [0.123], {}, 2, None),
-        ([1, 9], [], {"EPOCHS": "many"}, 9, None),
-        ([], [0.5], {}, None, None),
+        ([1, 2, 3], 7, {}, 3, 7),
+        ([1, 2, 3], 7, {"EPOCHS": "99"}, 3, 7),  # what the script says itself wins
+        ([1, 455, 1200], 1200, {}, 1200, 1200),
+        ([0, 455, 1199], 1200, {}, 1200, 1200),
+        ([0, 5, 10], 10, {}, 10, 10),  # measured once before it began
+        ([1, 2, 3], 2, {}, 3, 3),  # it went on
+        ([0, 1, 2], None, {"EPOCHS": "50"}, 3, 50),
+        (range(10), None, {"EPOCHS": "9"}, 10, 10),
+        ([1, 9], None, {"EPOCHS": "many"}, 9, None),
+        ([1, 2], "many", {}, 2, None),
+        ([1, 2], 2.5, {}, 2, None),
+        ([0.5, 1.0, 1.5], 3.0, {}, 1, 3),
+        ([None], 10, {}, None, 10),
+        ([True, -1, 1e300, float("inf"), float("nan")], -5, {}, None, None),
     ],
 )
-async def test_epochs(client, model_id, engine, epochs, fractions, variables, completed, total):
+async def test_epochs(client, model_id, engine, epochs, stated, variables, completed, total):
     run = await client.train(model_id, environment_vars=variables)
     job = job_of(engine, run)
     for epoch in epochs:
-        await engine.emit(job.id, "metric", name="loss", value=1.0, epoch=epoch)
-    for fraction in fractions:
-        await engine.emit(job.id, "progress", fraction=fraction)
+        more = {} if stated is None else {"total_epochs": stated}
+        await engine.emit(job.id, "metric", name="loss", value=1.0, epoch=epoch, **more)
     said = await client("GET", f"{model_id}/training-metrics")
     assert (said["epochs_completed"], said["total_epochs"]) == (completed, total)
+
+
+async def test_epochs_are_not_worked_out_from_progress_of_another_moment(client, model_id, engine):
+    job = job_of(engine, await client.train(model_id))
+    for epoch in range(10):
+        await engine.emit(job.id, "metric", name="loss", value=1.0, epoch=epoch)
+        await engine.emit(job.id, "progress", fraction=(epoch + 1) / 10)
+    said = await client("GET", f"{model_id}/training-metrics")
+    assert (said["epochs_completed"], said["total_epochs"]) == (10, None)
+
+
+async def test_a_reason_has_the_words_of_the_dialect_and_does_nothing_to_a_screen(
+    client, model_id, engine
+):
+    run = await client.train(model_id)
+    job = job_of(engine, run)
+    await engine.finish(job.id, State.FAILED)
+    said = "ask for more with timeout_s, or memory_bytes\n\x1b[2Jred\u202e"
+    engine._jobs[job.id] = replace(engine._jobs[job.id], reason=said)
+    shown = await client("GET", f"{model_id}/runs/{run['run_id']}")
+    assert shown["reason"] == (
+        "ask for more with timeout_seconds, or compute.memory_gb \ufffd[2Jred\ufffd"
+    )
+
+
+async def test_a_script_takes_no_config_override(client, model_id):
+    body = {"config_override": {"target_column": "left"}}
+    refused = await client("POST", f"{model_id}/train", 422, json=body)
+    assert refused["detail"][0]["loc"] == ["body", "config_override"]
+    assert "environment_vars" in refused["detail"][0]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "locs"),
+    [
+        ({"age": [1]}, [["age"]]),
+        ([{"age": 1}, {"age": {"a": 1}}], [[1, "age"]]),
+        ([1], [[0]]),
+        ([], [[]]),
+        ("x", [[]]),
+    ],
+)
+async def test_a_row_that_is_wrong_says_where_once(client, model_id, inputs, locs):
+    refused = await client("POST", f"{model_id}/test", 422, json={"inputs": inputs})
+    assert [one["loc"] for one in refused["detail"]] == [["body", "inputs", *loc] for loc in locs]
+
+
+async def test_what_is_wrong_with_data_says_where_in_the_file(client, engine):
+    fault = FieldError(("body", "row 1", "column 'age'"), "not a number")
+    engine.raises["put_dataset"] = ValidationFailed("1 problem", errors=[fault])
+    form = aiohttp.FormData()
+    form.add_field("file", b"a\n", filename="a.csv")
+    refused = await client("POST", "/api/v1/datasets", 422, data=form)
+    assert refused["detail"][0]["loc"] == ["body", "file", "row 1", "column 'age'"]

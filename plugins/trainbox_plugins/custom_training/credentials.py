@@ -27,9 +27,10 @@ SYSTEM = Principal("custom_training", "the custom-training surface", frozenset({
 """Reads the audit log, whose owner is the daemon; answers are cut to one model's lines."""
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_WHO = re.compile(
-    r"[^\x00-\x20\x7f-\xa0\u2028\u2029](?:[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,198}\S)?"
-)
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+"""Control characters, and halves of surrogate pairs, which no UTF-8 holds."""
+_WHO = re.compile(rf"[^\s{_UNSEEN}](?:[^{_UNSEEN}]{{0,198}}[^\s{_UNSEEN}])?")
+_YEAR_10000 = 253_402_300_800
 _RESERVED = frozenset({"daemon", SYSTEM.id})
 """Names the audit log uses for others."""
 _UNREADABLE = (jwt.PyJWTError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError)
@@ -130,6 +131,7 @@ class Doorman:
                 ]
             },
         )
+        _require_times(claims)
         return claims
 
     def _key(self, header: Mapping[str, Any]) -> Key:
@@ -169,6 +171,18 @@ class Doorman:
                 f"The claim {self._config.permissions_claim!r} of this token is no list of words."
             )
         return frozenset(given)
+
+
+def _require_times(claims: Mapping[str, Any]) -> None:
+    """Refuse times that are no NumericDate (RFC 7519 §2), which PyJWT reads what it can from.
+
+    Raises:
+        jwt.InvalidTokenError: a text, a truth value, or after the year 9999.
+    """
+    for name in ("exp", "nbf", "iat"):
+        at = claims.get(name, 0)
+        if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at < _YEAR_10000:
+            raise jwt.InvalidTokenError
 
 
 def bearer(request: web.BaseRequest) -> str:

@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
+from trainbox_plugins.custom_training.names import in_our_words
 from trainbox_sdk import errors as sdk
 
 RETRY_AFTER_S = 5
@@ -67,6 +68,7 @@ STATUSES: Mapping[type[sdk.TrainboxError], int] = {
 """Status by class; a subclass that is not named has its parent's."""
 
 _PLACES: Mapping[tuple[str | int, ...], tuple[str | int, ...]] = {
+    ("body",): ("file",),
     ("dataset",): ("dataset_id",),
     ("resources", "cpus"): ("compute", "cpu_cores"),
     ("resources", "memory_bytes"): ("compute", "memory_gb"),
@@ -122,7 +124,7 @@ def _detail(error: sdk.TrainboxError, status: int) -> str | list[Fault]:
         return [
             {
                 "loc": ["body", *place(one.loc)],
-                "msg": _sentence(one.msg, one.hint),
+                "msg": in_our_words(_sentence(one.msg, one.hint)),
                 "type": "value_error",
             }
             for one in error.errors

@@ -25,7 +25,7 @@ from trainbox_plugins.custom_training.records import (
     model_write,
 )
 from trainbox_sdk.artifacts import ModelView
-from trainbox_sdk.documents import Act, DocumentWrite
+from trainbox_sdk.documents import Act
 from trainbox_sdk.engine import Engine, JobFilter, Principal
 from trainbox_sdk.errors import Conflict, Forbidden, NotFound
 from trainbox_sdk.jobs import JobView
@@ -105,14 +105,25 @@ class Library:
         edit: Callable[[ModelBody], ModelBody],
         *acts: Act,
         name: str | None = None,
+        archived: bool = False,
     ) -> ModelRecord:
         """Read, edit and keep a model; again where another write came between.
 
+        Args:
+            caller: who asks.
+            model_id: which.
+            edit: makes the new content.
+            acts: lines for the audit log.
+            name: a new one.
+            archived: also of a model that is put away.
+
         Raises:
-            Conflict: another model has the name, or writes kept coming between.
+            Conflict: it is archived, another model has the name, or writes kept coming between.
         """
         for _ in range(TRIES):
             model = await self.model(caller, model_id)
+            if not archived:
+                require_active(model)
             edited = dataclasses.replace(model, body=edit(model.body), name=name or model.name)
             try:
                 return await self.write(caller.who, edited, *acts)
@@ -120,15 +131,6 @@ class Library:
                 if error.code != "document_changed":
                     raise
         raise Conflict(f"Model {model_id!r} is being changed by others; try again.")
-
-    async def remove(self, caller: Caller, model: ModelRecord, *acts: Act) -> None:
-        """Delete a model's document.
-
-        Raises:
-            Conflict: it has changed since it was read.
-        """
-        write = DocumentWrite(key(MODEL, model.id), model.owner, None, expect=model.revision)
-        await self._engine.write_documents(caller.who, [write], acts=acts)
 
     async def standing(self, who: Principal, model: ModelRecord) -> Standing:
         """Return where a model stands."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,6 +35,14 @@ RUN_STATES: Mapping[State, RunStatus] = {
 }
 LIVE = frozenset(state for state in State if not state.terminal)
 
+_WORDS: Mapping[str, str] = {"timeout_s": "timeout_seconds", "memory_bytes": "compute.memory_gb"}
+_NATIVE = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b")
+_BLANK = re.compile(r"[\t-\r\x85\u2028\u2029]+")
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Controls, marks that turn the direction of writing, and halves of surrogate pairs."""
+
 _PREFIXES = (("ver-", "mdl_"), ("ast-", "ast_"))
 
 
@@ -62,6 +71,16 @@ def meant(wire_id: str) -> str:
         if wire_id.startswith(ours):
             return theirs + wire_id.removeprefix(ours)
     return wire_id
+
+
+def in_our_words(text: str) -> str:
+    """Return a sentence of the engine with this dialect's names for what it speaks of."""
+    return _NATIVE.sub(lambda found: _WORDS[found[0]], text)
+
+
+def readable(text: str) -> str:
+    """Return text of a script as one line that does nothing to the screen it is shown on."""
+    return _UNSEEN.sub("\ufffd", _BLANK.sub(" ", text))
 
 
 def run_status(job: JobView) -> RunStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -52,10 +53,27 @@ def _validated(model: type[M], document: Any, where: str) -> M:
         return model.model_validate(document)
     except ValidationError as error:
         found: list[Fault] = [
-            {"loc": [where, *one["loc"]], "msg": one["msg"], "type": one["type"]}
+            {
+                "loc": [where, *_place(one["loc"], document, one["type"])],
+                "msg": one["msg"],
+                "type": one["type"],
+            }
             for one in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise PreciseFailure(found) from None
+
+
+def _place(loc: Sequence[str | int], document: Any, kind: str) -> list[str | int]:
+    """Return the place in what was sent, without the words pydantic adds for its own types."""
+    found: list[str | int] = []
+    for at, part in enumerate(loc):
+        inside = isinstance(document, dict) and part in document
+        if inside or (isinstance(document, list) and isinstance(part, int)):
+            found.append(part)
+            document = document[part]
+        elif kind == "missing" and at == len(loc) - 1:
+            found.append(part)
+    return found
 
 
 def _require_finite(value: object, where: tuple[str | int, ...]) -> None:

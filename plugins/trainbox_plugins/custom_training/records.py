@@ -9,7 +9,7 @@ from typing import Any
 from trainbox_plugins.custom_training.names import SPACE, ModelType, TaskKind
 from trainbox_sdk.documents import Document, DocumentKey, DocumentWrite
 
-MODEL, RUN, KEY = "model", "run", "key"
+MODEL, RUN, KEY, REMOVAL = "model", "run", "key", "removal"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from trainbox_plugins.custom_training.answers import RunDetailOut, RunOut
 from trainbox_plugins.custom_training.names import (
     RUN_LABEL,
     RunStatus,
+    in_our_words,
+    readable,
     run_status,
     shown,
     stamp,
@@ -128,7 +130,7 @@ def full(run: RunRecord, job: JobView) -> RunDetailOut:
         "completed_at": stamp(job.finished_at),
         "duration_seconds": job.duration_s,
         "progress": job.progress,
-        "reason": job.reason or None,
+        "reason": readable(in_our_words(job.reason)) or None,
         "timeout_seconds": body.timeout_seconds,
         "environment_vars": list(body.environment),
         "assets": [dict(each) for each in body.assets],

@@ -29,7 +29,7 @@ from trainbox_sdk.artifacts import DatasetView
 from trainbox_sdk.assets import AssetView
 from trainbox_sdk.documents import Act, Along
 from trainbox_sdk.engine import Engine, JobFilter
-from trainbox_sdk.errors import Conflict
+from trainbox_sdk.errors import Conflict, ValidationFailed
 from trainbox_sdk.jobs import JobSpec, JobView, State
 
 SCRIPT_TASK = "custom_script"
@@ -81,6 +81,13 @@ class Trainer:
         async def order(model: ModelRecord) -> Order:
             if model.body.model_type == "auto":
                 return await self._auto_order(caller, model, wish)
+            if wish.config_override is not None:
+                raise refused(
+                    "body",
+                    "config_override",
+                    msg="only models of model_type 'auto' take one; tell a script by the "
+                    "environment_vars of POST /api/v1/models/{model_id}/custom/train",
+                )
             scripts = [each for each in await self.files(caller, model) if each.kind == "script"]
             if len(scripts) != 1:
                 _refuse_scripts(len(scripts))
@@ -223,7 +230,10 @@ class Trainer:
     # -- the race -----------------------------------------------------------------------------
 
     async def _submit(self, caller: Caller, model_id: str, order_of: Any) -> RunOut:
-        """Submit; again with a fresh look where the model changed or the run's id was taken."""
+        """Submit; again with a fresh look where the model or a file of it has changed meanwhile.
+
+        Also where the run's id was taken.
+        """
         for _ in range(TRIES):
             model = await self._library.model(caller, model_id)
             order: Order = await order_of(model)
@@ -232,6 +242,11 @@ class Trainer:
             body = replace(order.body, estimated_start_time=await self._estimate(order.spec))
             try:
                 job = await self._put(caller, model, run_id, replace(order, body=body))
+            except ValidationFailed as error:
+                # A newer upload, or a deletion, came between the look at the files and the job.
+                if not any(one.loc[:2] == ("params", "assets") for one in error.errors):
+                    raise
+                continue
             except Conflict as error:
                 if error.code == "job_exclusive":
                     raise Conflict(

@@ -5,13 +5,29 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from trainbox_plugins.custom_training.names import ModelType, TaskKind
 
-PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+PRINTABLE = rf"^[^{CONTROL}]*$"
 Name = Annotated[
-    str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")
+    str,
+    # The one in the middle is what no name may lack: neither a space nor a control character,
+    # which \S alone would let through.
+    Field(
+        min_length=1,
+        max_length=200,
+        pattern=rf"^[^{CONTROL}]*[^\s{CONTROL}][^{CONTROL}]*$",
+    ),
 ]
 Text = Annotated[str, Field(max_length=4000)]
 Column = Annotated[str, Field(min_length=1, max_length=255)]
@@ -133,8 +149,20 @@ class Train(Body):
     timeout_seconds: Seconds = 3600
 
 
-Cell = float | int | str | bool | None
+def _single(value: object) -> object:
+    """Refuse in one sentence what the union would in four."""
+    if isinstance(value, dict | list):
+        raise ValueError("must be a number, a text, true, false or null")  # noqa: TRY004 - pydantic takes no other
+    return value
+
+
+Cell = Annotated[float | int | str | bool | None, BeforeValidator(_single)]
 Row = dict[str, Cell]
+Rows = Annotated[list[Row], Field(min_length=1, max_length=1000)]
+
+
+def _how_many(value: object) -> str:
+    return "(rows)" if isinstance(value, list) else "(row)"
 
 
 class TestModel(Body):
@@ -142,7 +170,9 @@ class TestModel(Body):
 
     __test__ = False  # a name that pytest would collect
 
-    inputs: Row | Annotated[list[Row], Field(min_length=1, max_length=1000)]
+    inputs: Annotated[
+        Annotated[Row, Tag("(row)")] | Annotated[Rows, Tag("(rows)")], Discriminator(_how_many)
+    ]
     version_id: Id | None = None
 
 

@@ -14,13 +14,14 @@ from trainbox_plugins.custom_training.errors import Fault, PreciseFailure, refus
 from trainbox_plugins.custom_training.forms import FORM, Form, Limits, open_form
 from trainbox_plugins.custom_training.library import Library, act, require_active
 from trainbox_plugins.custom_training.names import meant, shown, stamp
+from trainbox_plugins.custom_training.places import Places
 from trainbox_plugins.custom_training.reading import json_reply, query
 from trainbox_plugins.custom_training.records import ModelRecord
 from trainbox_plugins.custom_training.table import MODEL, Endpoint, gives, operation
 from trainbox_plugins.custom_training.training import Trainer
 from trainbox_sdk.assets import AssetView, NewAsset, filename_problem
 from trainbox_sdk.engine import Engine
-from trainbox_sdk.errors import Conflict, NotFound
+from trainbox_sdk.errors import NotFound
 from trainbox_sdk.operations import Content, Operation, Reply
 
 FIELDS = ("asset_type", "filename", "description")
@@ -35,6 +36,7 @@ class Assets:
         self._library = library
         self._trainer = trainer
         self._config = config
+        self._places = Places(config.max_assets)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the routes."""
@@ -48,7 +50,7 @@ class Assets:
             Endpoint("DELETE", f"{path}/{{asset_id}}", self.delete,
                      operation("customDeleteAsset", "Delete a file; runs that have it keep it",
                                {204: Reply("Gone.")}, "model:update", query=wire.NoQuery,
-                               problems=(422,))),
+                               problems=(409, 422))),
         ]  # fmt: skip
 
     def _upload_operation(self) -> Operation:
@@ -75,10 +77,12 @@ class Assets:
         limits = Limits(config.max_asset_bytes, config.upload_idle_s, config.spool_dir)
         async with open_form(request, FIELDS, limits) as form:
             new = _new_asset(form, model, config.max_asset_bytes)
-            await self._require_place(caller, model, new)
             facts = {"filename": new.filename, "asset_type": new.kind}
             uploaded = act("custom_asset_uploaded", model.id, **facts)
-            asset = await self._engine.create_asset(caller.who, new, form.chunks, acts=[uploaded])
+            async with self._places.taken(new, lambda: self._trainer.files(caller, model)):
+                asset = await self._engine.create_asset(
+                    caller.who, new, form.chunks, acts=[uploaded]
+                )
         await self._settle(caller, model, asset)
         return json_reply(_shown(model.id, asset), status=201)
 
@@ -104,29 +108,11 @@ class Assets:
         if found.group != model.id:
             raise missing
         query(request, wire.NoQuery)
+        require_active(model)
         facts = {"asset_id": asset_id, "filename": found.filename}
         deleted = act("custom_asset_deleted", model.id, **facts)
         await self._engine.delete_asset(caller.who, found.id, acts=[deleted])
         return web.Response(status=204)
-
-    async def _require_place(self, caller: Caller, model: ModelRecord, new: NewAsset) -> None:
-        """Refuse a file that would have no place beside the others.
-
-        Raises:
-            Conflict: a file of another type has the name.
-            PreciseFailure: the model has as many as one may have.
-        """
-        files = await self._trainer.files(caller, model)
-        same = next((each for each in files if each.filename == new.filename), None)
-        if same is not None and same.kind != new.kind:
-            raise Conflict(
-                f"This model has an asset {new.filename!r} of asset_type {same.kind!r}; "
-                "delete it first, or choose another filename."
-            )
-        if same is None and len(files) >= self._config.max_assets:
-            raise refused(
-                "body", "file", msg=f"a model has at most {self._config.max_assets} assets"
-            )
 
     async def _settle(self, caller: Caller, model: ModelRecord, asset: AssetView) -> None:
         """Let a new file take the place of older ones, if there still is a place.

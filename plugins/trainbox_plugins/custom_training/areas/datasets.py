@@ -121,6 +121,7 @@ class Datasets:
         """``DELETE …/dataset``."""
         model = await self._library.model(caller, request.match_info["model_id"])
         query(request, wire.NoQuery)
+        require_active(model)
         if model.body.dataset is None:
             raise NotFound(f"Model {model.id!r} is linked to no dataset.")
         facts = {"dataset_id": model.body.dataset.dataset_id}

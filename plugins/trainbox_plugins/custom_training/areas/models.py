@@ -27,15 +27,13 @@ from trainbox_plugins.custom_training.records import (
     ModelRecord,
     model_of,
 )
+from trainbox_plugins.custom_training.removal import Removal
 from trainbox_plugins.custom_training.table import MODEL as PATH
 from trainbox_plugins.custom_training.table import MODELS, Endpoint, gives, operation
 from trainbox_sdk.documents import Act, DocumentFilter
 from trainbox_sdk.engine import Engine
 from trainbox_sdk.errors import Conflict
-from trainbox_sdk.models import ModelFilter
 from trainbox_sdk.operations import Reply
-
-PAGE = 200
 
 
 class Models:
@@ -44,6 +42,7 @@ class Models:
     def __init__(self, engine: Engine, library: Library) -> None:
         self._engine = engine
         self._library = library
+        self._removal = Removal(engine, library)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the routes."""
@@ -80,6 +79,7 @@ class Models:
         """``POST /api/v1/models``."""
         query(request, wire.NoQuery)
         asked = await json_body(request, wire.CreateModel)
+        await self._removal.finish(caller.who)
         config, link = _config(asked.config), None
         if asked.dataset_id is not None:
             dataset = await find_dataset(self._engine, caller, asked.dataset_id)
@@ -94,6 +94,7 @@ class Models:
     async def list(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         """``GET /api/v1/models``."""
         asked = query(request, wire.ModelsQuery)
+        await self._removal.finish(caller.who)
         which = DocumentFilter(
             SPACE, MODEL, owner=caller.who.id, name=asked.name, limit=asked.limit, after=asked.after
         )
@@ -150,17 +151,12 @@ class Models:
         return await self._set_archived(caller, model.id, None, "unarchived")
 
     async def delete(self, request: web.Request, caller: Caller) -> web.StreamResponse:
-        """``DELETE``: files and versions first, so that a broken-off deletion can be repeated."""
-        model = await self._at_rest(request, caller)
+        """``DELETE``."""
+        model_id = request.match_info["model_id"]
+        await self._removal.finish(caller.who)
+        await self._library.model(caller, model_id)
         query(request, wire.NoQuery)
-        while (assets := await self._engine.assets(caller.who, group=model.id, limit=PAGE)).items:
-            for each in assets.items:
-                await self._engine.delete_asset(caller.who, each.id)
-        which = ModelFilter(name=model.id, limit=PAGE)
-        while (versions := await self._engine.models(caller.who, which)).items:
-            for version in versions.items:
-                await self._engine.trash_model(caller.who, version.id)
-        await self._library.remove(caller, model, act("deleted", model.id, name=model.name))
+        await self._removal.delete(caller, model_id)
         return web.Response(status=204)
 
     async def _at_rest(self, request: web.Request, caller: Caller) -> ModelRecord:
@@ -182,6 +178,7 @@ class Models:
             model_id,
             lambda body: replace(body, archived_at=at),
             act(word, model_id),
+            archived=True,
         )
         return json_reply(await self._library.shown(caller.who, model))
 

@@ -79,9 +79,12 @@ class Progress:
             "model_id": model.id,
             "run_id": run.id,
             "status": run_status(job),
-            "metrics": {name: thinned(points, asked.resolution) for name, points in wanted.items()},
+            "metrics": {
+                name: thinned(points, asked.resolution, curves.places[name])
+                for name, points in wanted.items()
+            },
             "epochs_completed": curves.epochs,
-            "total_epochs": curves.total or declared_epochs(job.params),
+            "total_epochs": curves.total(declared_epochs(job.params)),
         }
         return json_reply(out)
 
