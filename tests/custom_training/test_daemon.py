@@ -133,6 +133,26 @@ def test_of_fifty_at_once_one_wins(client):
     assert client("GET", model)["status"] == "draft"
 
 
+def test_a_deletion_among_changes_is_whole_or_nothing(client):
+    """However the requests fall: what is refused has deleted nothing, what is done left nothing."""
+
+    def send(method, path, document=None):
+        headers, raw = {"Content-Type": "application/json"}, json.dumps(document).encode()
+        return client.daemon.request(method, path, raw, headers=headers, token=client.token)[0]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            model = client.trainable()
+            path = f"{MODELS}/{model}"
+            changes = [pool.submit(send, "PATCH", path, {"tags": [str(n)]}) for n in range(5)]
+            deletion = pool.submit(send, "DELETE", path)
+            assert {each.result() for each in changes} <= {200, 404}
+            assert deletion.result() == 204
+            client("GET", model, status=404)
+            entries = client.daemon.call("GET", f"/v1/audit?object={model}")["items"]
+            assert [each["act"] for each in entries].count("model.deleted") == 1
+
+
 def test_exit_0_without_a_model_is_completed_without_a_version(client):
     model = client.trainable(b"print('nothing to keep')\n")
     run = client.train(model)

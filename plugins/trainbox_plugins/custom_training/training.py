@@ -25,6 +25,7 @@ from trainbox_plugins.custom_training.records import (
     run_write,
 )
 from trainbox_plugins.custom_training.runs import GIB, brief
+from trainbox_plugins.custom_training.scripts import only_script, require_script
 from trainbox_sdk.artifacts import DatasetView
 from trainbox_sdk.assets import AssetView
 from trainbox_sdk.documents import Act, Along
@@ -88,11 +89,9 @@ class Trainer:
                     msg="only models of model_type 'auto' take one; tell a script by the "
                     "environment_vars of POST /api/v1/models/{model_id}/custom/train",
                 )
-            scripts = [each for each in await self.files(caller, model) if each.kind == "script"]
-            if len(scripts) != 1:
-                _refuse_scripts(len(scripts))
+            script = only_script(await self.files(caller, model))
             custom = wire.CustomTrain(
-                entry_point=scripts[0].filename,
+                entry_point=script.filename,
                 runtime="python3.11",
                 run_label=wish.run_label,
                 timeout_seconds=wish.timeout_seconds,
@@ -134,7 +133,7 @@ class Trainer:
                 "train this one with POST /api/v1/models/{model_id}/train",
             )
         files = await self.files(caller, model)
-        _require_script(files, wish.entry_point)
+        require_script(files, wish.entry_point)
         dataset = await self._dataset(caller, model)
         resources: dict[str, Any] = {"timeout_s": wish.timeout_seconds}
         if wish.compute.cpu_cores is not None:
@@ -317,31 +316,3 @@ def _overridden(config: ModelConfig, wish: wire.ConfigIn | None) -> ModelConfig:
     given = wish.model_dump(exclude_unset=True)
     parameters = {**config.parameters, **given.pop("parameters", {})}
     return ModelConfig(**{**asdict(config), **given, "parameters": parameters})
-
-
-def _require_script(files: Sequence[AssetView], entry_point: str) -> None:
-    scripts = sorted(each.filename for each in files if each.kind == "script")
-    if not scripts:
-        _refuse_scripts(0)
-    if entry_point not in scripts:
-        raise refused(
-            "body",
-            "entry_point",
-            msg=f"{entry_point!r} is no asset of asset_type 'script'; there are "
-            + ", ".join(repr(name) for name in scripts[:10]),
-        )
-
-
-def _refuse_scripts(count: int) -> None:
-    if count == 0:
-        raise refused(
-            "path",
-            "model_id",
-            msg="no asset of asset_type 'script' is uploaded; "
-            "POST /api/v1/models/{model_id}/custom/assets takes one",
-        )
-    raise refused(
-        "path",
-        "model_id",
-        msg=f"there are {count} scripts; POST /api/v1/models/{{model_id}}/custom/train says which",
-    )
