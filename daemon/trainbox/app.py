@@ -170,7 +170,14 @@ async def _furnish(
     stack.push_async_callback(predictor.close)
     receivers = Receivers(settings.webhook_allowed)
     deliverer = _deliverer(stack, settings, store, receivers, metrics)
-    disposal = Disposal(store, blobs, files, settings.keep_failed_scratch_s)
+    disposal = Disposal(
+        store,
+        blobs,
+        files,
+        settings.keep_failed_scratch_s,
+        keep_bytes=settings.keep_failed_scratch_bytes,
+        headroom_bytes=2 * settings.free_bytes_floor,
+    )
     ingest = Ingest(blobs, _ingest_limits(settings), state_dir / "tmp")
     filer = DatasetFiler(store, ingest, blobs)
     uploads = await _open_uploads(stack, settings, store, filer)
@@ -207,6 +214,7 @@ async def _furnish(
             versions={info.name: info.version for info in plugins.infos()},
             drain=drain,
             recorder=metrics,
+            relieve=disposal.relieve,
         ),
         scheduler=scheduler,
         webhooks=Webhooks(store, access, receivers, deliverer.wake),

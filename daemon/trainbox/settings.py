@@ -227,6 +227,9 @@ class Settings(BaseSettings):
     keep_failed_scratch_s: Annotated[float, Field(ge=0)] = Field(
         604_800.0, description="Seconds for which a failed job can resume; then its scratch goes."
     )
+    keep_failed_scratch_bytes: Annotated[int, Field(ge=0)] = Field(
+        10 * GIB, description="What all that scratch may take; the oldest goes first."
+    )
     webhook_allowed: Receivers = Field(
         default_factory=list, description="The only receivers of webhooks; empty for any."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,21 @@ async def test_a_failed_step_keeps_its_disk_at_rest_and_a_retry_takes_it_up(
         job = await daemon.ended(job.id)
         assert job.state is State.SUCCEEDED, job.reason
         assert set(found) == {"kept"}
+        assert nothing_left(daemon)
+
+
+async def test_scratch_that_fills_its_disk_is_of_no_use_to_a_retry(disk_world: World) -> None:
+    def fill(spec) -> bool:
+        if spec.ref.role == "step":
+            with suppress(OSError), (spec.paths.scratch / "all").open("wb") as file:
+                while True:
+                    file.write(b"x" * MIB)
+        return True
+
+    disk_world.host.on(FAILS, when=fill)
+    async with disk_world.daemon() as daemon:
+        job = await daemon.ended(await daemon.submit())
+        assert (job.state, job.reason_code) == (State.FAILED, "disk_limit")
         assert nothing_left(daemon)
 
 

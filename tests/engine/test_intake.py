@@ -341,6 +341,28 @@ async def test_a_disk_under_its_floor_takes_no_jobs(world: World) -> None:
         await nothing_is_queued(daemon)
 
 
+@pytest.mark.parametrize("gave", [{"stp_old"}, set()], ids=["something", "nothing"])
+async def test_before_it_refuses_it_asks_for_room(world: World, gave: set[str]) -> None:
+    asked: list[int] = []
+
+    async def relieve() -> set[str]:
+        asked.append(daemon.intake._free_bytes_floor)
+        if gave:
+            daemon.intake._free_bytes_floor = 0
+        return gave
+
+    world.free_bytes_floor = 2**62
+    async with world.daemon(loops=False) as daemon:
+        daemon.intake._relieve = relieve
+        if gave:
+            await daemon.submit()
+        else:
+            with pytest.raises(StorageFull, match="under the floor"):
+                await daemon.submit()
+            await nothing_is_queued(daemon)
+    assert asked == [2**62]
+
+
 class TestABrokenTask:
     """A task type is a stranger's code: its faults are told apart from the caller's."""
 

@@ -14,6 +14,7 @@ from trainbox_sdk.jobs import JobSpec, Resources, State
 from trainbox_sdk.tasks import StepPlan
 
 S = State
+MIB = 1024**2
 
 
 @pytest.fixture
@@ -44,3 +45,47 @@ async def test_a_sweep(store, step, tmp_path, end, keep_s, goes):
     assert await disposal.sweep() == ({step.id} if goes else set())
     assert files.writable.scratch(step.id).exists() is not goes
     assert files.writable.scratch(f"{step.id}-check0").exists() is not goes
+
+
+async def failed_steps(store, files, count):
+    """Steps that failed one after the other, each with a mebibyte of scratch."""
+    steps = []
+    for _ in range(count):
+        plan = StepPlan("train", "a:b", ("a",), "e")
+        new = NewJob(new_id("job"), "ann", JobSpec("t"), Resources(), "fake", (plan,))
+        job = (await store.jobs.insert(new, audit="t")).job
+        begun = await store.jobs.begin_attempt(job.steps[0].id, deadline_at=None)
+        await store.jobs.transition(begun, S.PREPARING, S.FAILED)
+        files.writable.scratch(begun.id).mkdir()
+        (files.writable.scratch(begun.id) / "model").write_bytes(b"x" * MIB)
+        steps.append(begun)
+    return [step.id for step in steps]
+
+
+async def test_beyond_its_budget_the_oldest_scratch_goes_first(store, tmp_path):
+    files = SandboxFiles(tmp_path / "state")
+    blobs = BlobStore(tmp_path / "state" / "blobs")
+    oldest, older, newest = await failed_steps(store, files, 3)
+    disposal = Disposal(store, blobs, files, 3600.0, keep_bytes=2 * MIB + MIB // 2)
+    assert await disposal.relieve() == {oldest}
+    assert files.writable.owners() == {older, newest}
+    assert await disposal.relieve() == set()
+
+
+async def test_sparse_files_count_by_their_blocks(store, tmp_path):
+    files = SandboxFiles(tmp_path / "state")
+    (step_id,) = await failed_steps(store, files, 1)
+    with (files.writable.scratch(step_id) / "sparse").open("wb") as sparse:
+        sparse.truncate(64 * MIB)
+    assert MIB <= files.writable.taken_by([step_id])[step_id] < 2 * MIB
+
+
+async def test_where_little_is_free_scratch_goes_but_of_what_was_retried(store, tmp_path):
+    files = SandboxFiles(tmp_path / "state")
+    blobs = BlobStore(tmp_path / "state" / "blobs")
+    first, second = await failed_steps(store, files, 2)
+    step = await store.jobs.step(second)
+    await store.jobs.retry(step.job_id, who="ann")
+    disposal = Disposal(store, blobs, files, 3600.0, headroom_bytes=2**62)
+    assert await disposal.relieve() == {first}
+    assert files.writable.owners() == {second}

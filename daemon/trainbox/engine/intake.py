@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -70,6 +70,7 @@ class Intake:
         drain: closed while an operator empties the daemon.
         recorder: told how long the write took.
         versions: of plugins, by name: a part of what makes jobs identical.
+        relieve: tried before a job is refused for want of space; what it gave back, if anything.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Intake:
         drain: Drain | None = None,
         recorder: Recorder = NOBODY,
         versions: Mapping[str, str] | None = None,
+        relieve: Callable[[], Awaitable[Sized]] | None = None,
     ) -> None:
         self._identity = Identity(catalogue, versions or {})
         self._drain = drain or Drain()
@@ -96,7 +98,9 @@ class Intake:
         self._pulse = pulse
         self._admit = admit
         self._default_backend = default_backend
+        self._state_dir = state_dir
         self._space = Space(state_dir)
+        self._relieve = relieve
         self._free_bytes_floor = free_bytes_floor
 
     async def submit(
@@ -130,7 +134,7 @@ class Intake:
         refusal = self._admit(who, spec)
         if refusal:
             raise Forbidden(refusal, code="not_admitted")
-        self._space.require(self._free_bytes_floor)
+        await self._require_space()
         with _plugin_at_work(spec.task):
             plan = task.plan(params, dataset)
             clean = replace(
@@ -176,6 +180,15 @@ class Intake:
                 ]
             )
         return task
+
+    async def _require_space(self) -> None:
+        if (
+            self._relieve is not None
+            and self._space.free_bytes() < self._free_bytes_floor
+            and await self._relieve()
+        ):
+            self._space = Space(self._state_dir)
+        self._space.require(self._free_bytes_floor)
 
     async def _dataset(self, who: Principal, task: TaskType, spec: JobSpec) -> DatasetView | None:
         if spec.dataset_id is None:

@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +48,11 @@ class WritablePlaces:
         self._disks = disks
         self._scratch = state_dir / "scratch"
         self._scratch.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    @property
+    def folder(self) -> Path:
+        """A directory on the file system that sandboxes write to."""
+        return self._scratch
 
     @property
     def can_be_sized(self) -> bool:
@@ -108,14 +113,22 @@ class WritablePlaces:
         return f"watched: {why}"
 
     def discard(self, key: str, folder: Path, *, keep_scratch: bool) -> None:
-        """Delete what a dead sandbox wrote; with ``keep_scratch`` all but what a retry resumes."""
+        """Delete what a dead sandbox wrote; with ``keep_scratch`` all but what a retry resumes.
+
+        Scratch that fills its disk by itself is no use to a retry, which would have no room to
+        write in: it goes as well.
+        """
         if not keep_scratch:
             remove_tree(self.scratch(key))
         if self._disks is None or not self._disks.has(key):
             return
         if keep_scratch:
             remove_tree(self._disks.point(key) / folder.name)
-            self._disks.rest(key)
+            kept = self._disks.point(key) / "scratch"
+            if kept.is_dir() and fullness(kept):
+                self._disks.discard(key)
+            else:
+                self._disks.rest(key)
         else:
             self._disks.discard(key)
 
@@ -131,6 +144,17 @@ class WritablePlaces:
         keys = [key for key in self._keys() if first_word(key) in steps]
         on_disks = sum(self._disks.room(key) for key in keys) if self._disks is not None else 0
         return on_disks + sum(room(path) for path in folders)
+
+    def taken_by(self, steps: Collection[str]) -> dict[str, int]:
+        """Return the bytes of the blocks that each of these steps and its checks hold."""
+        taken = dict.fromkeys(steps, 0)
+        for path in self._scratch.iterdir():
+            if first_word(path.name) in taken:
+                taken[first_word(path.name)] += sum(each.st_blocks * 512 for each in _all_in(path))
+        for key in self._keys():
+            if self._disks is not None and first_word(key) in taken:
+                taken[first_word(key)] += self._disks.room(key)
+        return taken
 
     def discard_all_of(self, steps: AbstractSet[str]) -> None:
         """Delete all scratch and disks of these steps; nothing will resume from them."""
@@ -175,13 +199,18 @@ def room(path: Path) -> int:
 
     A file that has another name as well frees nothing, and counts nothing.
     """
-    facts = [_facts(path)]
-    facts += [_facts(Path(folder, name)) for folder, _, names in os.walk(path) for name in names]
     return sum(
         each.st_size
-        for each in facts
-        if each is not None and not stat.S_ISDIR(each.st_mode) and each.st_nlink == 1
+        for each in _all_in(path)
+        if not stat.S_ISDIR(each.st_mode) and each.st_nlink == 1
     )
+
+
+def _all_in(path: Path) -> Iterator[os.stat_result]:
+    """Yield what is known of a path and of the files in it; what goes meanwhile is left out."""
+    yield from filter(None, [_facts(path)])
+    for folder, _, names in os.walk(path):
+        yield from filter(None, (_facts(Path(folder, name)) for name in names))
 
 
 def _facts(path: Path) -> os.stat_result | None:

@@ -263,15 +263,16 @@ class JobStore(StepReads):
             rows = await whole(connection.execute(text(BEFORE_SQL), values))
             return [row.job_id for row in rows]
 
-    async def ended_steps(self, step_ids: Collection[str], before: datetime) -> set[str]:
-        """Return which of these steps ended before a moment."""
+    async def ended_steps(self, step_ids: Collection[str], before: datetime) -> Sequence[str]:
+        """Return which of these steps ended before a moment, the longest ago first."""
         ended = (
             select(StepRow.id)
             .join(AttemptRow, col(AttemptRow.id) == col(StepRow.attempt_id))
             .where(col(StepRow.id).in_(step_ids), col(AttemptRow.finished_at) < micros(before))
+            .order_by(col(AttemptRow.finished_at), col(StepRow.id))
         )
         async with self._reader.session() as session:
-            return set((await session.exec(ended)).all())
+            return (await session.exec(ended)).all()
 
     async def artifacts(self, job_id: str) -> Sequence[ArtifactView]:
         """Return what a job left behind, oldest first."""
