@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from trainbox_sdk import errors
 from trainbox_sdk.jobs import Resources
 from trainbox_sdk.tasks import TaskInfo
 
@@ -92,6 +93,36 @@ def test_two_files_of_one_name_are_refused_before_any_is_sent(run, script, tmp_p
 def test_a_variable_without_a_value_is_refused_before_any_file_is_sent(run, script):
     assert "--env takes NAME=VALUE" in run("run", script, "--env", "A", code=2).err
     assert run("assets", "ls", "-o", "json").json() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["nope.py"], 2, "There is no file nope.py"),
+        (["."], 2, ". is no file"),
+        (["train.py", "--data", "nope.csv"], 5, "There is no file nope.csv here, and no dataset"),
+        (["train.py", "--data", "./nope.csv"], 2, "No such file"),
+        (["train.py", "--with", "empty.txt"], 2, "empty.txt is empty"),
+        (["train.py", "--memory", "much"], 2, "much"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_file_is_sent(run, script, tmp_path, words, code, told):
+    (tmp_path / "empty.txt").touch()
+    assert told in run("run", *words, code=code).err
+    assert run("assets", "ls", "-o", "json").json() == []
+
+
+def test_files_of_a_job_that_is_refused_do_not_stay(run, script, daemon):
+    refusal = errors.ValidationFailed("is set by trainbox")
+    daemon.engine.raises["submit"] = refusal
+    assert "is set by trainbox" in run("run", script, "--env", "DATASET_PATH=x", code=8).err
+    assert run("assets", "ls", "-o", "json").json() == []
+
+
+def test_files_stay_where_the_job_may_have_been_queued(run, script, daemon):
+    daemon.engine.raises["submit"] = RuntimeError("lost")
+    run("run", script, code=1)
+    assert len(run("assets", "ls", "-o", "json").json()) == 1
 
 
 def test_a_run_is_followed_and_what_it_left_is_fetched(run, script, tmp_path, daemon):

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from trainbox.cli.render import print_table
+
 
 @pytest.fixture
 def terminal(environ):
@@ -131,3 +133,8 @@ def test_nobody_is_asked_under_no_input(terminal, run):
     process, screen = terminal("tokens", "revoke", identity, "--no-input")
     assert "--yes" in screen.rest()
     assert process.wait(30) == 2
+
+
+def test_a_table_shows_no_character_that_turns_or_steers_what_follows(capsys):
+    print_table(("name",), [["a\x1b[31m\u202eb\u2066\u2028\x9b"]])
+    assert capsys.readouterr().out == "name\na[31mb\n"

@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+_DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Characters that turn the direction of what follows (UAX #9), so that it reads as another text."""
+_CONTROLS: dict[int, None] = {
+    code: None
+    for code in (*range(32), *range(127, 160), 0x2028, 0x2029, *_DIRECTIONS)
+    if code not in (9, 10)
+}
 
 
 def safe(text: object) -> str:

@@ -24,6 +24,8 @@ from trainbox.cli.urls import segment
 
 TASK = "custom_script"
 RUNTIMES = ("python3.10", "python3.11", "python3.12")
+_PERHAPS_QUEUED = frozenset({Exit.UNREACHABLE, Exit.INTERNAL, Exit.INTERRUPTED, Exit.TIMEOUT})
+"""Exit codes when the daemon's answer was lost: the job may be there, and need its files."""
 LOG_END_S = 10.0
 """Longest wait for the last of a log whose job has ended."""
 _FILE = click.Path(path_type=Path)
@@ -63,8 +65,7 @@ def command(session: Session, /, **options: Any) -> None:
 
     ARGUMENTS after -- are the script's own: trainbox run train.py -- --epochs 3
     """
-    body = _body(session, options)
-    job = session.client.post("/v1/jobs", body, key=f"cli-{secrets.token_hex(8)}")
+    job = _queue(session, options)
     talk(f"Queued as {job['id']}. Follow it again: trainbox jobs wait {job['id']}")
     if options["detach"]:
         print_json(job) if session.json else click.echo(job["id"])
@@ -75,33 +76,48 @@ def command(session: Session, /, **options: Any) -> None:
     _fetch(session, ended, options["output"])
 
 
-def _body(session: Session, options: dict[str, Any]) -> dict[str, Any]:
+def _queue(session: Session, options: dict[str, Any]) -> dict[str, Any]:
+    """Queue the job; what can be seen to be wrong here is, before anything is sent."""
+    body = _body(options)
+    given = _kinds(options)
+    # First: a name that is wrong costs nothing, and a table is more often wrong than a script.
+    body["dataset_id"] = dataset_id(session, options["data"])
+    uses: list[dict[str, str]] = []
+    try:
+        _upload(session, given, uses)
+        body["params"]["assets"] = uses
+        wanted = {name: value for name, value in body.items() if value not in (None, {}, "")}
+        job: dict[str, Any] = session.client.post(
+            "/v1/jobs", wanted, key=f"cli-{secrets.token_hex(8)}"
+        )
+    except CliError as refused:
+        if Exit(refused.exit_code) not in _PERHAPS_QUEUED:
+            _take_back(session, uses)
+        raise
+    return job
+
+
+def _body(options: dict[str, Any]) -> dict[str, Any]:
     wanted = {
         "cpus": options["cpus"],
         "memory_bytes": parse_size(options["memory"]),
         "gpus": options["gpus"],
         "timeout_s": options["timeout"],
     }
-    variables = dict(pairs(options["variables"], "--env"))
-    labels = dict(pairs(options["labels"], "--label"))
-    uses = _uses(session, _kinds(options))
-    body: dict[str, Any] = {
+    return {
         "task": TASK,
-        "dataset_id": dataset_id(session, options["data"]),
         "params": {
             "entry_point": options["script"].name,
             "runtime": options["runtime"],
-            "assets": uses,
-            "environment_vars": variables,
+            "environment_vars": dict(pairs(options["variables"], "--env")),
             "arguments": list(options["arguments"]),
             "dataset_format": options["data_format"],
         },
         "name": options["name"],
-        "labels": labels,
+        "labels": dict(pairs(options["labels"], "--label")),
         "backend": options["backend"],
         "resources": {name: value for name, value in wanted.items() if value is not None},
     }
-    return {name: value for name, value in body.items() if value not in (None, {}, "")}
 
 
 def _kinds(options: dict[str, Any]) -> list[tuple[str, Path]]:
@@ -118,7 +134,15 @@ def _kinds(options: dict[str, Any]) -> list[tuple[str, Path]]:
     ]
     missing = next((file for _, file in given if not file.is_file()), None)
     if missing is not None:
-        raise CliError(f"{missing} is no file here.", Exit.USAGE)
+        problem = f"{missing} is no file." if missing.exists() else f"There is no file {missing}."
+        raise CliError(problem, Exit.USAGE)
+    empty = next((file for _, file in given if file.stat().st_size == 0), None)
+    if empty is not None:
+        raise CliError(
+            f"{empty} is empty, and files of a script have one byte at least.",
+            Exit.USAGE,
+            next_step="Leave it out, or write a comment into it.",
+        )
     names = [file.name for _, file in given]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -130,13 +154,21 @@ def _kinds(options: dict[str, Any]) -> list[tuple[str, Path]]:
     return given
 
 
-def _uses(session: Session, given: Sequence[tuple[str, Path]]) -> list[dict[str, str]]:
-    uses = []
+def _upload(
+    session: Session, given: Sequence[tuple[str, Path]], uses: list[dict[str, str]]
+) -> None:
+    """Send files one by one; ``uses`` grows by each that is there."""
     for kind, file in given:
         made = upload(session, file, kind)
         talk(f"Uploaded {file} ({kind}, {human_bytes(made['bytes'])}).")
         uses.append({"asset": made["id"], "name": made["filename"], "kind": kind})
-    return uses
+
+
+def _take_back(session: Session, uses: Sequence[dict[str, str]]) -> None:
+    """Delete files that were uploaded for a job which was refused."""
+    for use in uses:
+        with contextlib.suppress(CliError):  # what the job was refused for is what matters
+            session.client.delete(f"/v1/assets/{segment(use['asset'])}")
 
 
 @contextlib.contextmanager

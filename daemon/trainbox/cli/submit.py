@@ -119,9 +119,23 @@ def dataset_id(session: Session, given: str | None) -> str | None:
             made, _ = upload(session, Upload(Path(given)))
         talk(f"Uploaded the file {given} as dataset {made['name']} ({made['id']}).")
         return str(made["id"])
-    found = session.client.get(f"/v1/datasets/{segment(given)}")
+    found = _named(session, given)
     talk(f"Using dataset {found['name']} ({found['id']}).")
     return str(found["id"])
+
+
+def _named(session: Session, given: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = session.client.get(f"/v1/datasets/{segment(given)}")
+    except CliError as error:
+        if error.exit_code is Exit.NOT_FOUND and Path(given).suffix:
+            raise CliError(
+                f"There is no file {given} here, and no dataset of that name.",
+                Exit.NOT_FOUND,
+                next_step="see the datasets with 'trainbox data ls'",
+            ) from None
+        raise
+    return found
 
 
 def _params_file(file: Any) -> dict[str, Any]:
