@@ -2,7 +2,7 @@
 
 With a daemon running:
 
-    trainbox run examples/train_pytorch.py --data customers.csv \
+    trainbox run examples/train_pytorch.py --data examples/churn.csv \
         --requirements examples/train_pytorch_requirements.txt --env EPOCHS=40 -o churn
 """
 # ruff: noqa: INP001, T201 - a script to read

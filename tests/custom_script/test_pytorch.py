@@ -14,10 +14,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.timeout(900)  # a first run downloads torch and makes its image
-def test_pytorch_trains_and_exports(client: Client, customers: str, tmp_path: Path) -> None:
+def test_pytorch_trains_and_exports(client: Client, tmp_path: Path) -> None:
     job = client.run_script(
         EXAMPLES / "train_pytorch.py",
-        dataset=customers,
+        dataset=client.datasets.upload(EXAMPLES / "churn.csv"),
         requirements=EXAMPLES / "train_pytorch_requirements.txt",
         environment={"EPOCHS": "60"},
         resources={"cpus": 1, "memory_bytes": 2 * 1024**3},

@@ -15,16 +15,21 @@ def convert(parquet: Path, target: Path, wanted: str) -> Path:
     """Write a Parquet file as ``csv`` (RFC 4180, with a header) or ``jsonl``; returns the path.
 
     An empty text and a missing value stay two things: ``""`` and nothing in CSV, ``""`` and null in
-    JSON. Times are ISO 8601.
+    JSON. Times are ISO 8601. The file is read-only (mode 0444), as the dataset itself is; what an
+    earlier attempt left is replaced.
     """
     from pyarrow import parquet as reader
 
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
     with reader.ParquetFile(parquet) as source:
         batches = source.iter_batches(batch_size=ROWS)
         if wanted == "csv":
-            _csv(batches, source.schema_arrow, target)
+            _csv(batches, source.schema_arrow, part)
         else:
-            _jsonl(batches, target)
+            _jsonl(batches, part)
+    part.chmod(0o444)
+    part.replace(target)
     return target
 
 
