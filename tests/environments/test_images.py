@@ -233,13 +233,24 @@ async def test_a_python_of_this_host_becomes_an_image_and_requirements_a_layer_o
     assert not [name for name in names if name.endswith(".pth")]
     assert "usr/bin/python3" not in names
 
+    # Wishes that add nothing: no image of their own, and nothing to install.
+    nothing = tmp_path / "nothing.txt"
+    for text in (f"{MODULE}==1.0\r\n", "# a comment\n", "absent; python_version < '3'\n"):
+        nothing.write_bytes(text.encode())
+        same_wished = replace(on_another_python, wishes=(nothing,))
+        assert (await runtime.build(same_wished, quiet)).reference == built.reference, text
+        assert await engine.image_list({images.DIGEST: same_wished.digest}) == []
+
     write_wheel(tmp_path / "offered", MODULE, "2.0", source="ANSWER = 43\n")
     write_wheel(tmp_path / "offered", "trainbox_more", "1.0", MODULE, source="MORE = 1\n")
+    stage = tmp_path / "cache" / ".stage-killed"
+    (stage / "wheels").mkdir(parents=True)
     wishes = tmp_path / "requirements.txt"
     wishes.write_text(f"trainbox-more\n{MODULE}==2.0\n")
     wished = replace(on_another_python, wishes=(wishes,))
     one, same = await asyncio.gather(runtime.build(wished, quiet), runtime.build(wished, quiet))
     assert one == same
+    assert not stage.exists(), "what a killed build left goes with the next"
     assert one.for_wishes
     assert set(one.packages) == {"trainbox-more==1.0", "trainbox-tiny==2.0"}
     ask = f"import trainbox_more, {MODULE} as t; print(trainbox_more.MORE, t.ANSWER, t.__cached__)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from trainbox_plugins.docker_backend import install_environment
 from trainbox_plugins.docker_backend.image_base import Ground
+from trainbox_plugins.environments.cache import work_directory
 from trainbox_plugins.environments.pip import pip_package
 from trainbox_plugins.environments.prefixes import Prefix, pack
 from trainbox_plugins.environments.wheelhouse import IMAGE_GLIBC, Wheels
@@ -100,8 +100,7 @@ def import_body(image: str, environment: Environment, digest: str) -> dict[str, 
 @contextmanager
 def staged(wheels: Wheels, lock: Path, prefix: Prefix | None, cache: Path) -> Iterator[Path]:
     """Lay out what the install container sees at /mnt; wheels are linked where possible."""
-    stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=cache))
-    try:
+    with work_directory(cache, ".stage-") as stage:
         stage.chmod(0o755)
         (stage / "wheels").mkdir()
         for name in wheels.files:
@@ -115,8 +114,6 @@ def staged(wheels: Wheels, lock: Path, prefix: Prefix | None, cache: Path) -> It
         else:
             shutil.copytree(pip, stage / "pip", ignore=shutil.ignore_patterns("__pycache__"))
         yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

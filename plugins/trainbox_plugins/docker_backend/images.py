@@ -104,7 +104,7 @@ class ImageBuilder:
                 below = await self._below(environment, report)
                 async with self._slots:
                     found = await self._make_or_say_why(environment, digest, below, report)
-        await asyncio.to_thread(self._uses.note, digest)
+        await asyncio.to_thread(self._uses.note, found.digest)
         report(1.0, f"{environment.name} is ready")
         return found
 
@@ -157,19 +157,20 @@ class ImageBuilder:
         images = await self._engine.image_list({DIGEST: digest})
         return self._described(images[0], images[0]["Labels"]) if images else None
 
-    async def _below(self, environment: Environment, report: BuildProgress) -> Ground | None:
+    async def _below(
+        self, environment: Environment, report: BuildProgress
+    ) -> BuiltEnvironment | None:
         """Return the image that a user's requirements are added to; None where there are none."""
         if not environment.wishes:
             return None
         plain = replace(environment, wishes=())
-        built = await self.build(plain, _part(report, 0.0, 0.01))
-        return Ground(built.reference, built.base, is_environment=True)
+        return await self.build(plain, _part(report, 0.0, 0.01))
 
     async def _make_or_say_why(
         self,
         environment: Environment,
         digest: str,
-        below: Ground | None,
+        below: BuiltEnvironment | None,
         report: BuildProgress,
     ) -> BuiltEnvironment:
         try:
@@ -185,11 +186,17 @@ class ImageBuilder:
         self,
         environment: Environment,
         digest: str,
-        below: Ground | None,
+        below: BuiltEnvironment | None,
         report: BuildProgress,
     ) -> BuiltEnvironment:
-        recipe = await asyncio.to_thread(self._gather, environment, digest, report)
-        ground = below or await self._bases.ground(environment, _part(report, 0.35, 0.6))
+        lock = await asyncio.to_thread(self._lock, environment, report)
+        if below is not None and await self._holds(below, lock):
+            return below  # what is wished for is there, so that there is nothing to add
+        recipe = await asyncio.to_thread(self._gather, environment, digest, lock, report)
+        if below is not None:
+            ground = Ground(below.reference, below.base, is_environment=True)
+        else:
+            ground = await self._bases.ground(environment, _part(report, 0.35, 0.6))
         report(0.6, f"installing {len(recipe.wheels.files)} packages")
         image = await self._install(recipe, ground)
         if not environment.wishes:  # a stranger's packages run in a sandbox alone, never here
@@ -213,8 +220,19 @@ class ImageBuilder:
             raise
         report(0.99, f"imports take {seconds:.2f} s")
 
-    def _gather(self, environment: Environment, digest: str, report: BuildProgress) -> _Recipe:
-        lock = self._resolver.lock(environment, _part(report, 0.0, 0.05), glibc_minor=IMAGE_GLIBC)
+    async def _holds(self, built: BuiltEnvironment, lock: Path) -> bool:
+        """Whether an image has what a lock says, file by file, and nothing else."""
+        found = await self._engine.image_inspect(built.reference)
+        labels = ((found or {}).get("Config") or {}).get("Labels") or {}
+        bill = labels.get(PACKAGES)  # images of earlier releases have none
+        return bill is not None and not strangers_in(bill, await asyncio.to_thread(read_lock, lock))
+
+    def _lock(self, environment: Environment, report: BuildProgress) -> Path:
+        return self._resolver.lock(environment, _part(report, 0.0, 0.05), glibc_minor=IMAGE_GLIBC)
+
+    def _gather(
+        self, environment: Environment, digest: str, lock: Path, report: BuildProgress
+    ) -> _Recipe:
         locked = replace(environment, requirements=lock)
         wheels = self._wheelhouse.fetch(locked, _part(report, 0.05, 0.35))
         return _Recipe(environment, digest, lock, wheels)

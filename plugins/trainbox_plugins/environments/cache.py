@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shutil
+import tempfile
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +51,52 @@ async def exclusive_async(path: Path) -> AsyncIterator[None]:
             else:
                 break
         yield
+
+
+@contextmanager
+def work_directory(parent: Path, prefix: str) -> Iterator[Path]:
+    """Make a directory for one piece of work; it is gone afterwards. Blocks.
+
+    Whoever works holds a lock on its directory, which a kill frees: those that nobody holds are
+    left over, and go first.
+
+    Args:
+        parent: where; made if it is missing.
+        prefix: of its name, for this kind of work alone.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(parent / f".held{prefix}"):  # between making one and locking it, nobody looks
+        for left in parent.glob(f"{prefix}*"):
+            _remove_unless_held(left)
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        held = _locked(made)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def _remove_unless_held(folder: Path) -> None:
+    held = _locked(folder)
+    if held is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def _locked(folder: Path) -> int | None:
+    """Return a descriptor that holds a directory's lock, or None where someone else does."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # gone, no directory, or another user's
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
 
 
 def tree_bytes(root: Path) -> int:

@@ -14,11 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainbox_plugins.environments.cache import exclusive
+from trainbox_plugins.environments.cache import exclusive, work_directory
 from trainbox_plugins.environments.index_settings import resolver_environment
 from trainbox_plugins.environments.lock import Pin, read_lock
 from trainbox_plugins.environments.pip import without_credentials
@@ -98,8 +97,7 @@ class Resolver:
     def _resolve(
         self, environment: Environment, wishes: Sequence[Wish], target: Path, glibc_minor: int
     ) -> None:
-        work = Path(tempfile.mkdtemp(prefix=".resolve-", dir=self._root))
-        try:
+        with work_directory(self._root, ".resolve-") as work:
             (work / "base.in").write_text("\n".join(environment.names) + "\n", encoding="utf-8")
             lines = "\n".join(wish.text for wish in wishes)
             (work / "wishes.in").write_text(f"{lines}\n", encoding="utf-8")
@@ -109,8 +107,6 @@ class Resolver:
             pins = [_as_wished(pin, wishes) for pin in read_lock(work / "out.lock")]
             (work / "lock").write_text("".join(map(_line, pins)), encoding="utf-8")
             (work / "lock").replace(target)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
     def _run(self, work: Path, python: str, glibc_minor: int) -> None:
         own = resolver_environment(self._root / "resolver", self._offline)

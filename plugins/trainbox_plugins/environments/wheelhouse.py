@@ -7,14 +7,13 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainbox_plugins.environments.cache import exclusive
+from trainbox_plugins.environments.cache import exclusive, work_directory
 from trainbox_plugins.environments.lock import Pin, read_lock, sha256_of
 from trainbox_plugins.environments.pip import run_pip
 from trainbox_sdk.errors import BackendRejected
@@ -136,16 +135,13 @@ class Wheelhouse:
         report: BuildProgress,
         glibc_minor: int,
     ) -> None:
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._root))
-        try:
+        with work_directory(self._root, ".part-") as part:
             told = _Told(environment.name, len(pins), report)
             arguments = self._arguments(environment, part, glibc_minor)
             run_pip(arguments, doing=f"downloading wheels for {environment.name}", line=told)
             (part / "wheels.json").write_text(json.dumps(sorted(_sums(part))), encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)  # an unfinished one of a crashed build
             part.replace(target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
     def _arguments(self, environment: Environment, part: Path, glibc_minor: int) -> list[str]:
         source = ["--no-index", "--find-links", str(self.offline)] if self.offline else []
