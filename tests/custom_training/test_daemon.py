@@ -153,6 +153,24 @@ def test_a_deletion_among_changes_is_whole_or_nothing(client):
             assert [each["act"] for each in entries].count("model.deleted") == 1
 
 
+def test_a_script_replaced_while_a_run_is_submitted_is_no_mistake_of_the_client(client):
+    def replace_script(model):
+        return client.form(
+            f"{model}/custom/assets", SCRIPT + b"\n", asset_type="script", filename="train.py"
+        )
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        model = client.trainable()
+        for _ in range(4):
+            uploads = [pool.submit(replace_script, model) for _ in range(2)]
+            run = client.train(model)["run_id"]
+            assert {upload.result()["filename"] for upload in uploads} == {"train.py"}
+            (listed,) = client("GET", f"{model}/custom/assets")["assets"]
+            assert listed["size_bytes"] == len(SCRIPT) + 1
+            client("POST", f"{model}/runs/{run}/cancel", status=202)
+            client.until(model, run, "cancelled")
+
+
 def test_exit_0_without_a_model_is_completed_without_a_version(client):
     model = client.trainable(b"print('nothing to keep')\n")
     run = client.train(model)

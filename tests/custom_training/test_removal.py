@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from trainbox_sdk.documents import DocumentKey
+from trainbox_sdk.engine import Principal
 from trainbox_sdk.errors import FieldError, Unavailable, ValidationFailed
 
 
@@ -126,6 +127,14 @@ async def test_a_version_that_an_alias_points_at_keeps_the_model(client, engine,
     refused = await client("DELETE", model_id, 409)
     assert "'production'" in refused["detail"]
     assert len(files(engine, model_id)) == 1
+
+
+async def test_a_promoted_version_that_was_thrown_away_is_not_handed_out(client, engine, model_id):
+    (version,) = versions(engine, model_id)
+    native = Principal("user-1", "a native token", frozenset({"submit", "read"}))
+    await engine.trash_model(native, version.id)
+    refused = await client("GET", f"{model_id}/download", 422)
+    assert "was thrown away" in refused["detail"][0]["msg"]
 
 
 # --- what is put away is left as it is

@@ -64,7 +64,7 @@ class Versions:
 
         Raises:
             NotFound: no such version.
-            PreciseFailure: none is asked for, and none is promoted.
+            PreciseFailure: none is asked for, and none is promoted, or that was thrown away.
         """
         wanted = version_id or model.body.promoted
         if wanted is None:
@@ -74,7 +74,14 @@ class Versions:
                 msg="no version of this model is promoted; name one, or promote one with "
                 "POST /api/v1/models/{model_id}/versions/{version_id}/promote",
             )
-        return await self.version(who, model, wanted)
+        found = await self.version(who, model, wanted)
+        if version_id is None and found.trashed_at is not None:
+            raise refused(
+                *where,
+                "version_id",
+                msg=f"the promoted version {wanted} was thrown away; name or promote another",
+            )
+        return found
 
     async def files(self, who: Principal, version: ModelView) -> Sequence[ArtifactView]:
         """Return the files a version is made of, the one it is served from first."""
