@@ -179,9 +179,9 @@ def rows(daemon: DaemonProcess) -> dict[str, int]:
 
 
 def files(daemon: DaemonProcess) -> set[str]:
-    """Return every file of the state directory but the database's own."""
+    """Return every file of the state directory but the database's own; a log may get compressed."""
     return {
-        str(path.relative_to(daemon.state_dir))
+        str(path.relative_to(daemon.state_dir)).removesuffix(".zst")
         for path in daemon.state_dir.rglob("*")
         if path.is_file() and not path.name.startswith(("trainbox.db", "audit"))
     }
