@@ -160,6 +160,18 @@ def _reach() -> Iterator[Attack]:
     yield Attack("data_of_other_jobs", "datasets and outputs of others", ("Mounts",), refused)
     yield Attack("names_in_mount_tables", "others' names in mountinfo", ("Mounts",), judges.mounts)
     yield Attack(
+        "block_devices_of_others",
+        "which files lie behind the host's loop devices",
+        ("MaskedPaths",),
+        refused,
+    )
+    yield Attack(
+        "message_queues",
+        "use up what one user may have of them",
+        ("MaskedPaths", "Ulimits", *FILTER),
+        refused,
+    )
+    yield Attack(
         "leaked_descriptors", "an open directory of the host", ("WorkingDir",), judges.leaks
     )
     yield Attack("overwrite_the_runtime", "/proc/1/exe", ("User", "ReadonlyRootfs"), refused)

@@ -29,6 +29,36 @@ _GVISOR_PIDS = 128
 _LOG_FILES = 2
 """The engine's own copy of the output, from which a restarted daemon takes up the log again."""
 
+_MASKED_BY_ENGINES = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+"""What engines hide by themselves, old ones and new (moby, ``oci/defaults.go``): a list of one's
+own replaces theirs. What a host does not have is passed over."""
+_BLOCK_DEVICES = (
+    "/proc/diskstats",
+    "/proc/partitions",
+    "/sys/block",
+    "/sys/class/block",
+    "/sys/dev/block",
+    "/sys/devices/virtual/block",
+)
+"""Of the whole host; a loop device names the file behind it, and so another job's step."""
+_QUEUES = "/dev/mqueue"
+"""Opening a file there makes a queue without ``mq_open``; they are counted per user."""
+MASKED = (*_MASKED_BY_ENGINES, *_BLOCK_DEVICES, _QUEUES)
+"""Covered: directories by an empty file system that is read-only, files by /dev/null."""
+
 
 @dataclass(frozen=True)
 class Confinement:
@@ -159,6 +189,7 @@ def _host_config(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any]:
         "Dns": [],
         "PublishAllPorts": False,
         "ReadonlyRootfs": True,
+        "MaskedPaths": list(MASKED),
         "Mounts": _mounts(spec),
         "Binds": [],
         "VolumesFrom": [],
@@ -179,6 +210,7 @@ def _host_config(spec: SandboxSpec, confinement: Confinement) -> dict[str, Any]:
             {"Name": "fsize", "Soft": limits.file_bytes, "Hard": limits.file_bytes},
             {"Name": "core", "Soft": 0, "Hard": 0},
             {"Name": "memlock", "Soft": 65536, "Hard": 65536},
+            {"Name": "msgqueue", "Soft": 0, "Hard": 0},
         ],
         "OomScoreAdj": 500,
         "OomKillDisable": False,

@@ -113,6 +113,44 @@ def names_in_mount_tables():
     return {"neighbours": TOLD["token"] in told, "lines": len(told.splitlines())}
 
 
+def block_devices_of_others():
+    """The kernel's notes about the host's disks: sizes, traffic, and the files behind loop devices."""
+    found = {}
+    for path in ("/proc/diskstats", "/proc/partitions"):
+        try:
+            with open(path) as file:
+                found[path] = "ok" if file.read().strip() else "ENOENT"
+        except OSError as error:
+            found[path] = errno.errorcode[error.errno]
+    for folder in (
+        "/sys/block",
+        "/sys/class/block",
+        "/sys/dev/block",
+        "/sys/devices/virtual/block",
+    ):
+        try:
+            found[folder] = "ok" if os.listdir(folder) else "ENOENT"
+        except OSError as error:
+            found[folder] = errno.errorcode[error.errno]
+    for folder, _, files in os.walk("/sys"):
+        if "backing_file" in files:
+            with open(os.path.join(folder, "backing_file")) as file:
+                found[folder] = "ok: " + file.read().strip()
+    return found
+
+
+def message_queues():
+    """By the call, and by opening files where queues are shown; counted over all of one user."""
+    path = "/dev/mqueue/trainbox"
+    found = {
+        "mq_open": syscall(240, b"trainbox", os.O_CREAT | os.O_RDWR, 0o600, 0),
+        "file": attempt(lambda: os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))),
+        "listed": "ok" if os.path.exists(path) else "ENOENT",
+    }
+    attempt(lambda: os.unlink(path))
+    return found
+
+
 def leaked_descriptors():
     """An open directory of the host is a way out (CVE-2024-21626)."""
     found = {}
