@@ -102,24 +102,31 @@ def main() -> None:
             "noop", params={"sleep_s": 3000}, resources={"timeout_s": 3600}, priority=100
         )
         daemon.until(blocker, lambda job: job["state"] == "running", 300)
-        _fill(daemon)
+        sleeping = [blocker, *_fill(daemon)]
         urls = {name: start_peer(stack, name, root) for name in PEERS}
         for _ in range(options.rounds):
             for name, url in {"daemon": daemon.url, **urls}.items():
                 found[name].append(
                     wrk(url, daemon.token, script, options.seconds, options.connections)
                 )
-        daemon.call("POST", f"/v1/jobs/{blocker}/cancel")
+        daemon.call("POST", "/v1/admin/drain")  # what waits is not to start now
+        for job in sleeping:
+            daemon.call("POST", f"/v1/jobs/{job}/cancel")
+        for job in sleeping:  # its disk is unmounted with it, or the directory could not be deleted
+            daemon.wait(job)
     report(options.rounds, options.connections, found)
 
 
-def _fill(daemon: object) -> None:
-    """Take what capacity is left, so that no measured job starts."""
-    for _ in range(64):
+def _fill(daemon: object) -> list[str]:
+    """Take what capacity is left, so that no measured job starts; return who takes it."""
+    jobs = []
+    while len(jobs) < 64:
         job = daemon.submit("noop", params={"sleep_s": 3000}, priority=90)
         time.sleep(0.3)
+        jobs.append(job)
         if daemon.job(job)["state"] == "queued":
-            return
+            break
+    return jobs
 
 
 def report(rounds: int, connections: int, found: dict[str, list[tuple[float, float]]]) -> None:

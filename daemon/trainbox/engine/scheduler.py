@@ -32,7 +32,8 @@ GIB = 1024**3
 TICK_S = 5.0
 """Seconds between looks when nothing wakes the loop: capacity and health change unasked."""
 COALESCE_S = 0.02
-"""A look that takes longer than this many seconds makes the next one wait."""
+"""A look that takes longer than this many seconds, or sees no end of the queue, makes the next one
+wait."""
 LONGEST_REST_S = 1.0
 """But no free slot waits longer than this many seconds for the next look."""
 EXPLAINED = 100
@@ -115,6 +116,7 @@ class Scheduler:
         self._supervisor = supervisor
         self._wake = asyncio.Event()
         self._told: dict[str, str] = {}
+        self._long = False
 
     def wake(self) -> None:
         """Ask for a look soon."""
@@ -132,7 +134,8 @@ class Scheduler:
             except TimeoutError:
                 continue
             # A long queue makes a look dear: looking then takes a twentieth of the time.
-            await asyncio.sleep(min(20 * took_s, LONGEST_REST_S) if took_s > COALESCE_S else 0)
+            dear = took_s > COALESCE_S or self._long
+            await asyncio.sleep(min(20 * took_s, LONGEST_REST_S) if dear else 0)
 
     async def _timed_look(self) -> float:
         began = time.monotonic()
@@ -145,6 +148,7 @@ class Scheduler:
     async def look(self) -> None:
         """Start what fits now and explain the rest."""
         active, queued = await self._store.jobs.active_and_queued(limit=EXPLAINED)
+        self._long = len(queued) == EXPLAINED
         if not queued:
             return
         queued = await self._of_each_backend(queued)
