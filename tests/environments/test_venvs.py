@@ -183,8 +183,10 @@ def test_requirements_that_cannot_be_met_leave_no_venv(venvs: Venvs, tiny: Envir
 def test_venvs_of_requirements_go_when_nobody_asks_for_them(
     venvs: Venvs, tiny: Environment, tmp_path: Path
 ) -> None:
-    wishes = tiny.requirements.parent / "requirements.txt"
-    wishes.write_text(f"{MODULE}\n")
+    shelf = tiny.requirements.parent
+    write_wheel(shelf, "trainbox_more", "1.0")
+    wishes = shelf / "requirements.txt"
+    wishes.write_text("trainbox-more\n")
     plain, built = venvs.build(tiny, quiet), venvs.build(replace(tiny, wishes=(wishes,)), quiet)
     assert venvs.prune(keep=0, unused_s=0) == [], "a step could be running in it"
     long_ago = time.time() - 3 * 86_400
@@ -194,6 +196,19 @@ def test_venvs_of_requirements_go_when_nobody_asks_for_them(
     assert [one.digest for one in venvs.prune(keep=0, unused_s=0)] == [built.digest]
     assert [one.digest for one in venvs.built()] == [plain.digest]
     assert not Path(built.reference).exists()
+
+
+@pytest.mark.parametrize(
+    "text", [f"{MODULE}==1.0\r\n", "# a comment\n", "absent; python_version < '3'\n"]
+)
+def test_requirements_that_add_nothing_make_no_venv(
+    venvs: Venvs, tiny: Environment, text: str
+) -> None:
+    wishes = tiny.requirements.parent / "requirements.txt"
+    wishes.write_bytes(text.encode())
+    plain = venvs.build(tiny, quiet)
+    assert venvs.build(replace(tiny, wishes=(wishes,)), quiet).reference == plain.reference
+    assert [one.reference for one in venvs.built()] == [plain.reference]
 
 
 def test_a_venv_that_changed_since_is_noticed(venvs: Venvs, tiny: Environment) -> None:

@@ -87,9 +87,11 @@ class Venvs:
         self._root.mkdir(parents=True, exist_ok=True)
         with exclusive(self._root / f".{target.name}.lock"):
             record = read_record(target)
+            if record is None and (enough := self._enough(environment)) is not None:
+                target, record = enough
             if record is None:
                 record = self._make(environment, digest, target, report)
-            self._uses.note(digest)
+            self._uses.note(record.digest)
         if environment.wishes:
             self.prune(keep=KEEP, unused_s=UNUSED_S)
         report(1.0, f"{environment.name} is ready")
@@ -141,6 +143,18 @@ class Venvs:
 
     def _place(self, name: str, digest: str) -> Path:
         return self._root / f"{name}-{digest[:12]}"
+
+    def _enough(self, environment: Environment) -> tuple[Path, VenvRecord] | None:
+        """Return the venv without the wishes, where it is built and they add nothing to it."""
+        if not environment.wishes:
+            return None
+        plain = replace(environment, wishes=())
+        place = self._place(plain.name, plain.digest)
+        record = read_record(place)
+        if record is None or not record.bill:
+            return None
+        lock = self._resolver.lock(environment, _silent, glibc_minor=host_glibc_minor())
+        return None if strangers_in(record.bill, read_lock(lock)) else (place, record)
 
     def _make(
         self, environment: Environment, digest: str, target: Path, report: BuildProgress
@@ -201,6 +215,10 @@ class Venvs:
             used_at=self._uses.last(record.digest),
             packages=packages_in(record.bill),
         )
+
+
+def _silent(fraction: float, sentence: str) -> None:
+    """Take a report that nobody waits for."""
 
 
 def python_of(venv: Path) -> str:
