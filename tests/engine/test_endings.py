@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rooms import ACCEPTS, FACTS, MODEL, REPORT, TRAINS, Drawn, World, a_step
 
+from trainbox.engine import finish
+from trainbox.store.guests import LONGEST_NAME, MOST_METRICS
 from trainbox_sdk.backends import Cause
 from trainbox_sdk.errors import BackendRejected
 from trainbox_sdk.jobs import State
@@ -29,6 +32,50 @@ async def ends(world: World, script: FakeScript | None = None, **spec) -> tuple[
             assert not await daemon.store.jobs.artifacts(job.id)
             assert job.model_id is None
         return job.state, job.reason_code, job.reason
+
+
+def scripts_step():
+    return replace(a_step(), trusted=False)
+
+
+class TestWhatAScriptSaysOfItself:
+    @pytest.mark.parametrize(
+        "parity",
+        [{"passed": True, "rows": 5000}, {"passed": False}, "no", [1]],
+        ids=["passed", "failed", "text", "list"],
+    )
+    async def test_its_parity_is_neither_believed_nor_judged(self, world: World, parity) -> None:
+        world.tasks["strange"] = Drawn("strange", scripts_step())
+        world.host.default = FakeScript(
+            outputs={"model.onnx": b"onnx"}, result={"parity": parity, "seed": "\x1b[2J\u202e"}
+        )
+        async with world.daemon() as daemon:
+            job = await daemon.ended(await daemon.submit("strange"))
+            assert job.state is State.SUCCEEDED, job.reason
+            model = await daemon.store.models.get(job.model_id)
+            facts = await daemon.store.models.facts(job.model_id)
+        assert model.parity == {}
+        assert facts["result"]["seed"] == "\ufffd[2J\ufffd"
+
+    async def test_its_model_has_no_thousands_of_inputs(self, world: World) -> None:
+        world.tasks["strange"] = Drawn("strange", scripts_step())
+        many = [{"name": f"x{n}", "type": "number"} for n in range(finish.MOST_TENSORS + 1)]
+        signed = FakeScript(result={"signature": {"inputs": many, "outputs": []}})
+        world.host.on(signed, role="check")
+        state, code, reason = await ends(world, TRAINS, task="strange")
+        assert (state, code) == ("failed", "artifact_refused")
+        assert reason == "model.onnx has 1001 inputs, at most 1000 are served"
+
+    async def test_a_results_metrics_are_capped_like_those_on_the_way(self, world: World) -> None:
+        metrics = {f"m{n}": n for n in range(MOST_METRICS * 2)}
+        script = replace(TRAINS, result={"metrics": {"x" * (LONGEST_NAME + 1): 1, **metrics}})
+        world.host.default = script
+        async with world.daemon() as daemon:
+            job = await daemon.ended(await daemon.submit())
+            model = await daemon.store.models.get(job.model_id)
+        assert job.state is State.SUCCEEDED
+        assert list(model.metrics) == [f"m{n}" for n in range(MOST_METRICS)]
+        assert job.metrics == model.metrics
 
 
 class TestTheSandbox:

@@ -308,3 +308,24 @@ def test_inputs_are_described_by_kind(tmp_path: Path) -> None:
         "u": ("number", "uint8"),
     }
     assert foreign.MAX_INPUTS > len(kinds)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[2J", "a\u202eb", "a\nb", "x" * 257], ids=["control", "bidi", "break", "long"]
+)
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_a_name_no_column_could_have_is_refused(tmp_path: Path, side: str, name: str) -> None:
+    given, made = (name, "y") if side == "input" else ("x", name)
+    node = helper.make_node("Identity", [given], [made])
+    with pytest.raises(GuestError) as refusal:
+        checked(graph([node], [value(given, ["N"])], [value(made, ["N"])]), tmp_path)
+    assert refusal.value.code == "onnx_invalid"
+    assert f"has a name of {len(name)} characters" in str(refusal.value)
+    assert str(refusal.value).isprintable()
+
+
+def test_more_outputs_than_are_told_are_refused(tmp_path: Path) -> None:
+    names = [f"y{n}" for n in range(1001)]
+    nodes = [helper.make_node("Identity", ["x"], [name]) for name in names]
+    with pytest.raises(GuestError, match="1001 outputs, at most 1000"):
+        checked(graph(nodes, [value("x", ["N"])], [value(n, ["N"]) for n in names]), tmp_path)

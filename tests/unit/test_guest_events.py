@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainbox.clock import now
 from trainbox.engine import guest_words
 from trainbox.engine.guest_events import (
     CHUNK,
@@ -256,3 +258,23 @@ def test_what_is_fit_to_be_shown_is_one_line_and_stays_so(text: str) -> None:
     assert guest_words.line(shown) == shown
     assert guest_words.lines(shown) == shown
     shown.encode()
+
+
+def test_an_event_is_dated_within_its_attempt(path: Path) -> None:
+    since = now() - timedelta(hours=1)
+    within = (since + timedelta(minutes=5)).timestamp()
+    ats = [-62135596800, 0, within, 253402300799, "x", 10**400]
+    path.write_text("".join(json.dumps({"t": "message", "at": at}) + "\n" for at in ats))
+    before = now()
+    first, second, third, *late = (each.at for each in read_events(path, 0, since).events)
+    assert (first, second, third.timestamp()) == (since, since, pytest.approx(within))
+    assert len(late) == 3 and all(before <= at <= now() for at in late)
+
+
+def test_nesting_is_cut_and_the_event_told(path: Path) -> None:
+    path.write_text('{"t":"message","text":"x","d":%s}\n' % ("[" * 300 + "]" * 300))
+    (event,) = read_events(path, 0).events
+    inner = event.data["d"]
+    for _ in range(guest_words.DEEPEST - 1):
+        (inner,) = inner
+    assert (event.data["text"], inner) == ("x", "…")

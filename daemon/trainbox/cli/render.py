@@ -17,6 +17,8 @@ _CONTROLS: dict[int, None] = {
     if code not in (9, 10)
 }
 
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*_CONTROLS, *range(0xD800, 0xE000)) if code > 31}  # noqa: PLR2004
+
 
 def safe(text: object) -> str:
     """Return text without control characters: names and logs are other people's words."""
@@ -41,13 +43,18 @@ def _for_a_program() -> bool:
 
 def print_json(document: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    click.echo(_escaped(json.dumps(document, ensure_ascii=False, indent=2)))
 
 
 def print_json_line(document: object) -> None:
     """Print one line of JSON, at once."""
-    click.echo(json.dumps(document, ensure_ascii=False))
+    click.echo(_escaped(json.dumps(document, ensure_ascii=False)))
     sys.stdout.flush()
+
+
+def _escaped(text: str) -> str:
+    """Return JSON with what steers a terminal as escapes: the same document (RFC 8259 §7)."""
+    return text.translate(_ESCAPES)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -71,9 +78,10 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values, one a line."""
-    width = max((len(name) for name in facts), default=0)
-    for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {_cell(value)}")
+    named = [(_cell(name), _cell(value)) for name, value in facts.items()]
+    width = max((len(name) for name, _ in named), default=0)
+    for name, value in named:
+        click.echo(f"{name:<{width}}  {value}")
 
 
 def human_bytes(count: float) -> str:

@@ -33,8 +33,14 @@ class Read:
     offset: int
 
 
-def read_events(path: Path, offset: int) -> Read:
-    """Return the whole lines after ``offset``; anything but a regular file is empty."""
+def read_events(path: Path, offset: int, since: datetime | None = None) -> Read:
+    """Return the whole lines after ``offset``; anything but a regular file is empty.
+
+    Args:
+        path: the guest's event file.
+        offset: bytes that were read before.
+        since: when its attempt began: no event is dated before it, and none after now.
+    """
     if offset >= MAX_FILE_BYTES:
         return Read((), offset)
     data = _read_regular(path, offset)
@@ -48,7 +54,7 @@ def read_events(path: Path, offset: int) -> Read:
         line_end = data.index(b"\n", consumed) + 1
         raw = _decode(data[consumed:line_end])
         if raw is not None:
-            events.append(_event(raw))
+            events.append(_event(raw, since))
         consumed = line_end
     return Read(tuple(events), offset + consumed)
 
@@ -66,10 +72,7 @@ def last_failure(path: Path) -> dict[str, Any] | None:
 def _decode(line: bytes) -> dict[str, Any] | None:
     # A flood of other lines is not worth a parser's time.
     raw = protocol.decode_event(line) if line.startswith(b"{") else None
-    try:
-        return None if raw is None else guest_words.fit(raw)
-    except RecursionError:
-        return None
+    return None if raw is None else guest_words.fit(raw)
 
 
 def _read_regular(path: Path, offset: int) -> bytes:
@@ -103,13 +106,16 @@ def _size(path: Path) -> int:
         os.close(fd)
 
 
-def _event(raw: dict[str, Any]) -> GuestEvent:
+def _event(raw: dict[str, Any], since: datetime | None = None) -> GuestEvent:
     data = {key: value for key, value in raw.items() if key not in ("t", "at")}
-    return GuestEvent(str(raw["t"]), _time(raw.get("at")), data)
+    return GuestEvent(str(raw["t"]), _time(raw.get("at"), since), data)
 
 
-def _time(at: Any) -> datetime:
+def _time(at: Any, since: datetime | None) -> datetime:
+    read_at = now()
     try:
-        return datetime.fromtimestamp(float(at), UTC)
+        said = datetime.fromtimestamp(float(at), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
-        return now()
+        return read_at
+    # Listings and curves are drawn over time: an event of the year 1 or 9999 would be all of one.
+    return min(said if since is None else max(said, since), read_at)

@@ -10,6 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from trainbox_sdk.sound_json import sound, whole
+
+DEEPEST = 32
+"""Levels of nesting that are kept of what a guest says."""
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UNFIT = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1 controls, but for the tab and the line feed
@@ -35,22 +39,18 @@ def lines(text: str) -> str:
 
 
 def fit(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an event's members, at any depth, fit to be shown.
-
-    Raises:
-        RecursionError: it is nested too deeply.
-    """
+    """Return an event's members fit to be shown, and no deeper than :data:`DEEPEST`."""
     return {
-        line(name): lines(value) if name in _LINES and isinstance(value, str) else _fit(value)
+        line(name): lines(value)
+        if name in _LINES and isinstance(value, str)
+        else sound(value, DEEPEST - 1, line)
         for name, value in data.items()
     }
 
 
-def _fit(value: Any) -> Any:
-    if isinstance(value, str):
-        return line(value)
-    if isinstance(value, dict):
-        return {line(str(name)): _fit(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_fit(each) for each in value]
-    return value
+def encodable(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return data as it is, but for what JSON in UTF-8 cannot hold, to :data:`DEEPEST` levels.
+
+    For rows and categories, which are the user's own and may well say how they are to be read.
+    """
+    return {whole(name): sound(value, DEEPEST - 1) for name, value in data.items()}

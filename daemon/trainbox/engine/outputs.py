@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbox.blobs import CHUNK, BlobStore, in_thread
+from trainbox.engine import guest_words
 from trainbox.engine.content_types import ONNX, OTHER, TAR, content_type
 from trainbox.engine.output_files import Found, OutputRefused, find, opened, reading
 from trainbox.engine.output_tar import OVERHEAD_BYTES, tar
@@ -199,7 +200,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         raise _invalid("cannot be read as JSON") from None
     if not isinstance(raw, dict):
         raise _invalid("is not a JSON object")
-    return raw
+    return guest_words.encodable(raw)
 
 
 def _invalid(problem: str) -> OutputRefused:

@@ -129,16 +129,20 @@ def unserved(signature: Mapping[str, Any]) -> str:
 def read_signature(signature: Mapping[str, Any]) -> tuple[Input, ...]:
     """Return the inputs of a model's signature.
 
+    A task without a check states its own, and its guest may state anything.
+
     Raises:
         Unavailable: the signature states none, or a type nobody knows.
     """
-    inputs = signature.get("inputs") or ()
-    if not inputs:
+    inputs = signature.get("inputs")
+    if not isinstance(inputs, list) or not inputs:
         raise Unavailable("the model has no signature", code="model_unusable")
     return tuple(_input(item) for item in inputs)
 
 
-def _input(item: Mapping[str, Any]) -> Input:
+def _input(item: Any) -> Input:
+    if not isinstance(item, Mapping) or not {"name", "type"} <= item.keys():
+        raise Unavailable("an input of the model has no name or type", code="model_unusable")
     name, kind, dtype = str(item["name"]), str(item["type"]), str(item.get("dtype", ""))
     match kind:
         case "number" if dtype in INTEGERS:

@@ -66,7 +66,8 @@ class EventTail:
 
     async def _advance(self) -> bool:
         """Commit the next events with their offset; return whether the file had moved on."""
-        read = await asyncio.to_thread(read_events, self._path, self._step.events_offset)
+        step = self._step
+        read = await asyncio.to_thread(read_events, self._path, step.events_offset, step.queued_at)
         if read.offset == self._step.events_offset:
             return False
         await self._commit(self._step, read)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trainbox_sdk.jobs import Resources
+from trainbox_sdk.sound_json import DEEPEST, sound, whole
 from trainbox_sdk.tasks import Output, PlanFile, StepPlan
 
 
@@ -22,13 +23,20 @@ def dump(value: Any) -> str:
 
 
 def load(text: str) -> Any:
-    """Return what :func:`dump` wrote."""
-    return json.loads(text)
+    """Return what :func:`dump` wrote, without what no answer could be written with.
+
+    Rows of earlier versions hold a guest's half surrogate pairs and bottomless nesting as it wrote
+    them. Both leave marks in the text, so that sound rows are not walked through.
+    """
+    value = json.loads(text)
+    if r"\ud" in text or text.count("[") + text.count("{") > DEEPEST:
+        return sound(value)
+    return value
 
 
 def encodable(text: str) -> str:
     """Return text without lone surrogates, which a guest's JSON may hold and UTF-8 may not."""
-    return text.encode("utf-8", "replace").decode()
+    return whole(text)
 
 
 def dump_resources(resources: Resources) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainbox.store import codec, outbox
+from trainbox.store.guests import MOST_METRICS
 from trainbox.store.moves import move
 from trainbox.store.records import NewArtifact, NewModel, Outcome, StepRecord, Succeeded
 from trainbox.store.tables import ArtifactRow, ModelRow
@@ -89,7 +90,7 @@ def _insert_model(
     assert row is not None
     tx.execute(
         "UPDATE jobs SET model_id = ?, metrics = ? WHERE id = ?",
-        (new.id, codec.dump({**codec.load(row["metrics"]), **new.metrics}), step.job_id),
+        (new.id, codec.dump(_summary(codec.load(row["metrics"]), new.metrics)), step.job_id),
     )
     return ModelView(
         **shared,
@@ -99,3 +100,10 @@ def _insert_model(
         aliases=(),
         created_at=moment(tx.now),
     )
+
+
+def _summary(said: Mapping[str, float], final: Mapping[str, float]) -> dict[str, float]:
+    """Return a job's metrics: the model's own, and of those said on the way what there is room."""
+    room = max(0, MOST_METRICS - len(final))
+    others = [name for name in said if name not in final]
+    return {**{name: said[name] for name in others[:room]}, **final}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiohttp import hdrs, web
-from pydantic_core import to_json
 
 from trainbox_sdk import errors as sdk
 from trainbox_sdk.problems import MEDIA_TYPE, Problem, http_problem
+from trainbox_sdk.sound_json import json_bytes
 from trainbox_sdk.surfaces import REQUEST_ID
 
 RETRY_AFTER_S = 5
@@ -129,7 +129,7 @@ def _document(  # noqa: PLR0917 - one argument per member of the document
 def _response(document: Problem, headers: Mapping[str, str]) -> web.Response:
     return web.Response(
         status=document["status"],
-        body=to_json(document),
+        body=json_bytes(document),
         content_type=MEDIA_TYPE,
         headers=headers,
     )

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
-from pydantic_core import to_json
 
 from trainbox_sdk.artifacts import ArtifactFile
 from trainbox_sdk.engine import Page
+from trainbox_sdk.sound_json import json_bytes
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def json_reply(
     """Return a JSON answer; times are RFC 3339, numbers JSON lacks become null."""
     return web.Response(
         status=status,
-        body=to_json(document, inf_nan_mode="null"),
+        body=json_bytes(document),
         content_type="application/json",
         headers=headers,
     )

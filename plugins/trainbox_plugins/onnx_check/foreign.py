@@ -14,7 +14,7 @@ import numpy as np
 
 from trainbox_plugins.onnx_check.refusal import refuse
 
-MAX_INPUTS = 10_000
+MAX_INPUTS = 1000
 MAX_RANK = 8
 MAX_ELEMENTS = 16_000_000
 """Of one input, with every free size at its largest try."""

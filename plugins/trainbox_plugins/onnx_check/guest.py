@@ -20,6 +20,7 @@ import onnxruntime as ort
 
 from trainbox_guest.run import Run
 from trainbox_plugins.onnx_check import foreign
+from trainbox_plugins.onnx_check.names import require_names
 from trainbox_plugins.onnx_check.refusal import refuse
 from trainbox_plugins.onnx_kit.rows import predict
 
@@ -58,6 +59,7 @@ def main(run: Run) -> None:
     nodes = _check_nodes(model)
     _check_external_data(model)
     session = _session(path, run.cpus)
+    require_names(session)
     schema = _schema(session)
     if schema:
         for rows in PROBE_ROWS:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiohttp import hdrs, web
-from pydantic_core import to_json
 
 from trainbox_sdk import errors as sdk
+from trainbox_sdk.sound_json import json_bytes
 
 RETRY_AFTER_S = 5
 STATUSES: Mapping[type[sdk.TrainboxError], int] = {
@@ -60,7 +60,7 @@ def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
 def _response(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
         status=status,
-        body=to_json({"error": text}),
+        body=json_bytes({"error": text}),
         content_type="application/json",
         headers=headers,
     )

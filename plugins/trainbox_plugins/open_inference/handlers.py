@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import metadata
 
 from aiohttp import hdrs, web
-from pydantic_core import to_json
 
 from trainbox_plugins.open_inference import binary, wire
 from trainbox_sdk.engine import Engine, Principal
 from trainbox_sdk.errors import Forbidden, Unauthenticated, ValidationFailed
 from trainbox_sdk.models import ModelFilter
 from trainbox_sdk.predictions import TensorSpec
+from trainbox_sdk.sound_json import json_bytes
 
 PLATFORM = "onnxruntime_onnx"
 PAGE = 500
@@ -150,4 +150,4 @@ def _spec(spec: TensorSpec) -> wire.SpecOut:
 
 
 def _json(document: object, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=to_json(document), content_type="application/json")
+    return web.Response(status=status, body=json_bytes(document), content_type="application/json")

@@ -16,7 +16,7 @@ from trainbox.engine.artifact_directory.facts import Origin, model_file, tensors
 from trainbox.engine.predict_values import unserved
 from trainbox.store import Store
 from trainbox_sdk.artifacts import ArtifactFile, ArtifactView, ModelView, Prediction
-from trainbox_sdk.errors import NotFound, ValidationFailed
+from trainbox_sdk.errors import NotFound, Unavailable, ValidationFailed
 from trainbox_sdk.models import ModelArchive, ModelDirectory, ModelFile
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
@@ -135,6 +135,10 @@ class Directories:
                 answer = await self._runner.predict(model, path, [row])
             except ValidationFailed:
                 continue  # an input that takes no gap, or a graph that does not take these values
+            except Unavailable as refusal:
+                if refusal.code != "model_unusable":
+                    raise
+                return None  # its task has no check, and what its guest stated is no signature
             return {"source": "gaps", "rows": [row], "predictions": list(answer.rows)}
         return None
 

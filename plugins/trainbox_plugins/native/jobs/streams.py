@@ -8,13 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 from aiohttp import hdrs, web
-from pydantic_core import to_json
 
 from trainbox_plugins.native.config import Config
 from trainbox_plugins.native.jobs import translate
 from trainbox_plugins.native.jobs.wire import EventsQuery
 from trainbox_sdk.errors import FieldError, ValidationFailed
 from trainbox_sdk.jobs import JobEvent
+from trainbox_sdk.sound_json import json_bytes
 
 T = TypeVar("T")
 
@@ -52,14 +52,14 @@ def event_position(request: web.BaseRequest, query: EventsQuery) -> int:
 
 def as_sse(event: JobEvent) -> bytes:
     """Return one event as a server-sent event; JSON has no raw line break, so one line."""
-    data = to_json(translate.event(event), inf_nan_mode="null")
+    data = json_bytes(translate.event(event))
     kind = "".join(c for c in event.kind if c.isalnum() or c in "_-.")
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.seq, kind.encode(), data)
 
 
 def as_line(event: JobEvent) -> bytes:
     """Return one event as a line of JSON."""
-    return to_json(translate.event(event), inf_nan_mode="null") + b"\n"
+    return json_bytes(translate.event(event)) + b"\n"
 
 
 async def events_as_array(events: AsyncIterator[JobEvent]) -> bytes:
