@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from trainbox_plugins.docker_backend import seccomp
+from trainbox_plugins.docker_backend import images, seccomp
 from trainbox_plugins.docker_backend.call_threads import CallThreads
 from trainbox_plugins.docker_backend.cgroups import MemoryUse, memory_use
 from trainbox_plugins.docker_backend.config import Config
@@ -368,9 +369,44 @@ def test_admins_profile_is_taken_and_must_be_json(tmp_path: Path) -> None:
     path.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
     assert json.loads(seccomp.profile(Config(seccomp_profile=path)))
     path.write_text("not json")
-    with pytest.raises(ValueError):
-        seccomp.profile(Config(seccomp_profile=path))
+    with pytest.raises(ValidationError, match=r"seccomp_profile\n.*profile\.json is not JSON"):
+        Config(seccomp_profile=path)
+    path.unlink()
+    with pytest.raises(
+        ValidationError, match=r"seccomp_profile\n.*profile\.json cannot be read: No"
+    ):
+        Config(seccomp_profile=path)
     assert seccomp.profile(Config(seccomp_profile="engine")) == ""
+
+
+@pytest.mark.parametrize("key", ["standby_max_age_s", "standby_idle_s", "log_burst_s"])
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_amounts_are_finite(key: str, value: str) -> None:
+    with pytest.raises(ValidationError, match=key):
+        Config(**{key: float(value)})
+
+
+class TwoOfOne:
+    """An engine with two images of one environment; the newest has lost its tag to the other."""
+
+    async def image_list(self, labels: dict[str, str]) -> list[dict[str, Any]]:
+        del labels
+        told = {images.DIGEST: "d" * 64, images.CREATED: "2030-01-01T00:00:00+00:00"}
+        tagged = ["trainbox/env-x:dddddddddddd"]
+        return [
+            {"Id": "sha256:bare", "Labels": told, "RepoTags": ["<none>:<none>"]},
+            {"Id": "sha256:older", "Labels": told, "RepoTags": None},
+            {"Id": "sha256:tagged", "Labels": told, "RepoTags": tagged},
+        ]
+
+
+async def test_of_twins_the_one_with_the_tag_is_the_environment(tmp_path: Path) -> None:
+    settings = images.ImageSettings(cache_dir=tmp_path)
+    builder = images.ImageBuilder(TwoOfOne(), settings)  # type: ignore[arg-type]
+    assert [one.reference for one in await builder.built()] == ["sha256:tagged"]
+    found = await builder._find("d" * 64)
+    assert found is not None
+    assert found.reference == "sha256:tagged"
 
 
 # --- host paths

@@ -17,6 +17,7 @@ from trainbox_guest.confine import syscalls
 from trainbox_plugins.docker_backend.backend import DockerBackend
 from trainbox_plugins.docker_backend.config import Config
 from trainbox_plugins.docker_backend.engine_client import DockerEngine
+from trainbox_plugins.docker_backend.plugin import Plugin
 from trainbox_plugins.docker_backend.slot_directory import mount_points
 from trainbox_sdk.backends import Observation, Phase, SandboxSpec
 from trainbox_sdk.errors import BackendUnavailable
@@ -400,6 +401,34 @@ async def test_where_none_can_be_it_says_why(
     assert why in backend.standby.sentence()
     with pytest.raises(BackendUnavailable, match="no sandbox stands by"):
         await backend.standby.fill(make(programs.ORDINARY))
+
+
+async def test_a_budget_that_holds_none_is_said(opened: Open) -> None:
+    backend = await opened(standby_memory_bytes=1024**2)
+    found = (await backend.probe()).detail
+    assert "no sandbox stands by: standby_memory_bytes = 1048576 does not hold one" in found
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"standby": "on"}, "up to 2 per kind of job would stand by, in 512 MiB together"),
+        ({"standby": "off"}, "no sandbox would stand by: switched off (standby)"),
+        ({"standby": "on", "standby_memory_bytes": 1}, "would stand by: standby_memory_bytes = 1 "),
+    ],
+    ids=["on", "off", "too little"],
+)
+async def test_who_only_looks_says_what_would_be_and_begins_nothing(
+    settings: dict[str, Any], said: str
+) -> None:
+    plugin = Plugin(Config(**settings))
+    (backend,) = plugin.register_backends()
+    await backend.open("doctor1")
+    try:
+        assert said in (await backend.probe()).detail
+        assert backend.standby.off
+    finally:
+        await backend.close()
 
 
 async def test_probe_says_what_stands_by(opened: Open, make: MakeSpec) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from trainbox.disks import Disks
-from trainbox.doctor.sandboxes import _disk
+from trainbox.doctor.sandboxes import _disk, _fix
+from trainbox_plugins.process_backend.promises import promises, summary
+from trainbox_sdk.backends import Level
 
 
 def disks(tmp_path: Path, trouble: str) -> Disks:
@@ -44,3 +46,29 @@ def test_where_they_do_not_it_says_why(
     assert (found.status, found.fix) == ("warn", fix)
     assert why in found.seen
     assert "watched" in found.seen
+
+
+@pytest.mark.parametrize(
+    ("backend", "detail", "fix"),
+    [
+        ("docker", "nothing listens on the Docker socket /x: the engine", "systemctl start docker"),
+        ("docker", "there is no Docker socket at /x: install", "systemctl start docker"),
+        ("docker", "this user may not open the Docker socket /x", "usermod -aG docker ann"),
+        ("docker", "the engine knows no runtime 'runsc'; add it to its daemon.json", ""),
+        ("process", "whatever", "trainbox plugins ls"),
+    ],
+    ids=["stopped", "not installed", "not allowed", "unknown runtime", "another backend"],
+)
+def test_a_backend_that_cannot_names_a_fix_that_fixes_it(
+    monkeypatch: pytest.MonkeyPatch, backend: str, detail: str, fix: str
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ann")
+    assert _fix(backend, detail) == fix
+
+
+def test_the_process_backend_leaves_its_disk_to_the_line_about_disks() -> None:
+    """Alone it caps one file; with a disk of the daemon's it holds: one line says which."""
+    made = promises({}, {}, {})
+    assert {one.name: one.level for one in made}["disk"] is Level.PARTIAL
+    assert "disk" not in summary(made)
+    assert "memory" in summary(made)

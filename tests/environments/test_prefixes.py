@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import tarfile
@@ -57,6 +58,23 @@ def test_they_are_looked_for_where_installers_put_them_newest_first(
     moved = fake(tmp_path / "elsewhere/versions/3.12.3", "3.12")
     found = [place for place in candidates("3.12", {}) if place.is_relative_to(tmp_path)]
     assert found == [given, uv, moved]
+
+
+def test_a_folder_that_is_closed_to_this_user_holds_no_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = fake(tmp_path / "closed", "3.12")
+    given = fake(tmp_path / "given", "3.12")
+    exists = Path.exists
+
+    def refused(path: Path) -> bool:  # root, who runs tests, is refused nothing
+        if path.is_relative_to(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    monkeypatch.setenv("TRAINBOX_PYTHON_PREFIXES", f"{closed}:{given}")
+    assert [place for place in candidates("3.12", {}) if place.is_relative_to(tmp_path)] == [given]
 
 
 def test_the_running_interpreter_counts_where_its_version_fits(tmp_path: Path) -> None:

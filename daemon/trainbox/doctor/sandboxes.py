@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import secrets
 import shlex
 import shutil
@@ -87,8 +88,7 @@ async def _one(
     name = f"backend.{backend.name}"
     health = await backend.probe()
     if not health.ok:
-        fix = "systemctl start docker" if backend.name == "docker" else "trainbox plugins ls"
-        yield warn(name, health.detail, fix)
+        yield warn(name, health.detail, _fix(backend.name, health.detail))
         return
     yield ok(name, health.detail)
     for promise in health.promises:
@@ -110,6 +110,16 @@ async def _one(
         return
     yield await _memory(backend, first, instance)
     yield await _network(backend, first, instance)
+
+
+def _fix(backend: str, detail: str) -> str:
+    """Return the command that mends it, where the sentence tells of something that one mends."""
+    if backend != "docker":
+        return "trainbox plugins ls"
+    if "may not open" in detail:
+        return f"usermod -aG docker {shlex.quote(getpass.getuser())}"
+    away = ("there is no Docker socket", "nothing listens", "does not answer")
+    return "systemctl start docker" if any(words in detail for words in away) else ""
 
 
 def _disk(name: str, disks: Disks, *, sees_mounts: bool) -> Finding:

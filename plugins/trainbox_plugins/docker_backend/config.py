@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PositiveSeconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -47,7 +48,7 @@ class Config(BaseModel):
         wheelhouse: directory of wheels to take instead of asking a package index.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     socket_url: Annotated[str, Field(pattern=r"^unix:///.+")] = "unix:///var/run/docker.sock"
     call_deadline_s: PositiveSeconds = 15.0
@@ -78,3 +79,16 @@ class Config(BaseModel):
     python_prefixes: dict[str, str] = Field(default_factory=dict)
     cache_dir: Path | None = None
     wheelhouse: Path | None = None
+
+    @field_validator("seccomp_profile")
+    @classmethod
+    def _profile_can_be_read(cls, value: str | Path) -> str | Path:
+        """Say which file is wrong here, where the key is known, and not when a sandbox starts."""
+        if isinstance(value, Path):
+            try:
+                json.loads(value.read_text(encoding="utf-8"))
+            except OSError as error:
+                raise ValueError(f"{value} cannot be read: {error.strerror}") from error
+            except ValueError as error:
+                raise ValueError(f"{value} is not JSON: {error}") from error
+        return value

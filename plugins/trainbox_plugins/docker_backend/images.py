@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from trainbox_plugins.docker_backend.engine_port import Clash, EnginePort, EngineRefused
+from trainbox_plugins.docker_backend.engine_port import Clash, EnginePort, EngineRefused, Json
 from trainbox_plugins.docker_backend.image_base import DIGEST, Bases, Ground, ImageSettings
 from trainbox_plugins.docker_backend.image_containers import (
     BUILDING,
@@ -109,10 +109,17 @@ class ImageBuilder:
         return found
 
     async def built(self) -> Sequence[BuiltEnvironment]:
-        """List environment images, newest first."""
+        """List environment images, newest first; of two of one environment, the one with a tag.
+
+        Builders that share an engine and no cache make twins, and the last one takes the tag.
+        """
         images = await self._engine.image_list({})
         labelled = [image for image in images if (image.get("Labels") or {}).get(DIGEST)]
-        return [self._described(image, image["Labels"]) for image in labelled]
+        chosen: dict[str, Json] = {}
+        for image in sorted(labelled, key=_has_tag, reverse=True):
+            chosen.setdefault(image["Labels"][DIGEST], image)
+        kept = {image["Id"] for image in chosen.values()}
+        return [self._described(each, each["Labels"]) for each in labelled if each["Id"] in kept]
 
     async def verify(self, environment: Environment) -> BuiltEnvironment:
         """Import once more without network, and hold the bill of materials to the lock.
@@ -155,7 +162,8 @@ class ImageBuilder:
 
     async def _find(self, digest: str) -> BuiltEnvironment | None:
         images = await self._engine.image_list({DIGEST: digest})
-        return self._described(images[0], images[0]["Labels"]) if images else None
+        image = max(images, key=_has_tag, default=None)
+        return self._described(image, image["Labels"]) if image else None
 
     async def _below(
         self, environment: Environment, report: BuildProgress
@@ -325,6 +333,10 @@ def _labels(recipe: _Recipe, ground: Ground) -> dict[str, str]:
 
 def _part(report: BuildProgress, start: float, end: float) -> BuildProgress:
     return lambda fraction, sentence: report(start + (end - start) * fraction, sentence)
+
+
+def _has_tag(image: Json) -> bool:
+    return any(tag != "<none>:<none>" for tag in image.get("RepoTags") or ())
 
 
 def _path(text: str | None) -> Path | None:

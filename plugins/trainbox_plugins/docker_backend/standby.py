@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 LEAST_CPUS = 4
 LEAST_MEMORY_BYTES = 8 * 1024**3
 """Hosts below either keep none unless told to."""
+_ONLY_LOOKS = "this backend only builds environments"
 _RUNTIMES = frozenset({"", "runc", "crun"})
 """Runtimes whose containers see what is mounted on the host after they have started."""
 
@@ -61,6 +62,7 @@ class Standby:
         self._known = asyncio.Event()
         self._instance = ""
         self._home = Path()
+        self._only_looks = True
         self._notes: Notes | None = None
         self._pool = self._new_pool("not opened")
 
@@ -69,9 +71,10 @@ class Standby:
     def open(self, instance: str, home: Path | None) -> None:
         """Take up what an earlier daemon left; the engine may be away."""
         self._instance = instance
-        off = _reason_against(self._config, home)
+        off = _reason_against(self._config)
+        self._only_looks = home is None
         if home is None or (off and not (home / ROLE).exists()):
-            self._pool = self._new_pool(off)
+            self._pool = self._new_pool(off or ("" if home else _ONLY_LOOKS))
             return
         self._home = home / ROLE
         self._notes = Notes(self._home / "notes")
@@ -92,8 +95,16 @@ class Standby:
         return self._pool.off
 
     def sentence(self) -> str:
-        """Say what stands by, for people."""
-        return f"no sandbox stands by: {self.off}" if self.off else f"{self._pool.waiting} stand by"
+        """Say what stands by, for people; of a backend that only looks, what would."""
+        config, lacks = self._config, self._pool.lacks
+        if self._only_looks:
+            off = _reason_against(config) or lacks
+            if off:
+                return f"no sandbox would stand by: {off}"
+            most = f"up to {config.standby_per_class} per kind of job"
+            return f"{most} would stand by, in {config.standby_memory_bytes // 2**20} MiB together"
+        off = self.off or lacks
+        return f"no sandbox stands by: {off}" if off else f"{self._pool.waiting} stand by"
 
     # --- who is who
 
@@ -297,11 +308,9 @@ class Standby:
                 await self._settle(note)
 
 
-def _reason_against(config: Config, home: Path | None) -> str:
+def _reason_against(config: Config) -> str:
     if config.standby == "off":
         return "switched off (standby)"
-    if home is None:
-        return "this backend only builds environments"
     if os.geteuid() != 0:
         return "only a daemon that is root can mount a job's files into a running sandbox"
     if (config.runtime or "") not in _RUNTIMES:

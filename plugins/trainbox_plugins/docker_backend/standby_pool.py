@@ -108,6 +108,15 @@ class StandbyPool:
         """How many stand by."""
         return sum(len(kind.waiting) for kind in self._kinds.values())
 
+    @property
+    def lacks(self) -> str:
+        """Why the budget lets none stand by; empty where it does, or where one does anyhow."""
+        budget = self._config.standby_memory_bytes
+        least = min((kind.memory_bytes for kind in self._kinds.values()), default=ESTIMATE_BYTES)
+        if self.waiting or least <= budget:
+            return ""
+        return f"standby_memory_bytes = {budget} does not hold one, which takes about {least}"
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something in the background, until :meth:`close`."""
         task = asyncio.get_running_loop().create_task(work)

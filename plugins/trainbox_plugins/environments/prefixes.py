@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -91,11 +92,19 @@ def candidates(version: str, configured: Mapping[str, str]) -> list[Path]:
     given = os.environ.get("TRAINBOX_PYTHON_PREFIXES", "")
     places = [Path(part) for part in given.split(":") if part]
     for folder, pattern in _folders(version):
-        places += sorted(folder.glob(pattern), key=_release_in_name, reverse=True)
+        with suppress(OSError):  # closed to this user: no candidate
+            places += sorted(folder.glob(pattern), key=_release_in_name, reverse=True)
     if version == "{}.{}".format(*sys.version_info[:2]):
         places.append(Path(sys.base_prefix))
-    real = [place.resolve() for place in places if (place / f"bin/python{version}").exists()]
+    real = [place.resolve() for place in places if _is_there(place / f"bin/python{version}")]
     return list(dict.fromkeys(real))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that is closed to this user
+        return False
 
 
 def _folders(version: str) -> Iterator[tuple[Path, str]]:

@@ -170,7 +170,7 @@ def install(*, internet: bool) -> str:
     if syscalls.MACHINE not in _AUDIT_ARCH:
         raise OSError(errno.ENOSYS, f"no system call table for {syscalls.MACHINE}")
     second_layer.install(packed(syscalls.MACHINE, internet=internet))
-    sockets = "UNIX and INET" if internet else "UNIX"
+    sockets = "UNIX, INET, INET6 and NETLINK (routes)" if internet else "UNIX"
     return f"seccomp: {len(denied(syscalls.MACHINE))} calls refused, {sockets} sockets only"
 
 
