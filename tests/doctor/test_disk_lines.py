@@ -70,5 +70,6 @@ def test_the_process_backend_leaves_its_disk_to_the_line_about_disks() -> None:
     """Alone it caps one file; with a disk of the daemon's it holds: one line says which."""
     made = promises({}, {}, {})
     assert {one.name: one.level for one in made}["disk"] is Level.PARTIAL
-    assert "disk" not in summary(made)
+    assert "only in part: disk" not in summary(made)
+    assert "disk: see its own line" in summary(made)
     assert "memory" in summary(made)

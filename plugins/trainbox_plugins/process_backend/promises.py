@@ -67,7 +67,7 @@ def summary(made: tuple[Promise, ...]) -> str:
         told += f"; NOT confined: {', '.join(weak)}"
     if partly:
         told += f"; confined only in part: {', '.join(partly)}"
-    return f"{told}; everything else of the sandbox contract holds"
+    return f"{told}; everything else of the sandbox contract holds (disk: see its own line)"
 
 
 def _processes(held: Mapping[str, Any]) -> str:
