@@ -37,6 +37,7 @@ class Plugin:
                 packages=(
                     "trainbox_plugins.onnx_check.guest",
                     "trainbox_plugins.onnx_check.foreign",
+                    "trainbox_plugins.onnx_check.names",
                     "trainbox_plugins.onnx_check.refusal",
                     "trainbox_plugins.onnx_kit.rows",
                 ),
