@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from trainbox.engine.predict import Predictor
 from trainbox_guest.run import GuestError
 from trainbox_plugins.onnx_check import foreign, guest
+from trainbox_plugins.onnx_check.plugin import Plugin
 from trainbox_sdk.errors import ValidationFailed
 from trainbox_sdk.predictions import InferRequest, Tensor
 
@@ -329,3 +332,13 @@ def test_more_outputs_than_are_told_are_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["x"], [name]) for name in names]
     with pytest.raises(GuestError, match="1001 outputs, at most 1000"):
         checked(graph(nodes, [value("x", ["N"])], [value(n, ["N"]) for n in names]), tmp_path)
+
+
+def test_all_the_check_imports_of_ours_goes_into_its_sandbox() -> None:
+    (check,) = Plugin(Plugin.Config()).register_checks()
+    for name in check.packages:
+        tree = ast.parse(Path(find_spec(name).origin).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("trainbox_plugins"):
+                names = {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+                assert names & set(check.packages), (name, node.module)
