@@ -357,10 +357,12 @@ def _docker(*arguments: str) -> list[str]:
 
 
 def _loop_devices(state: Path) -> int:
+    """Count those of jobs' disks; the two spares that lie ready are the daemon's as long as it runs."""
     found = 0
     for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
-            found += backing.read_text().startswith(str(state))
+            image = backing.read_text()
+            found += image.startswith(str(state)) and "/spare-" not in image
         except OSError:
             continue  # let go meanwhile
     return found

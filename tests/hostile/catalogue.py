@@ -275,11 +275,11 @@ def _amounts() -> Iterator[Attack]:
     )
     yield Attack(
         "cpu_burn",
-        "four spinners on half a core",
+        "four spinners on one core",
         ("NanoCpus",),
         judges.cpu,
         alone=True,
-        limits=FEW,
+        limits=replace(FEW, cpus=1.0),
     )
     disk = judges.disk
     yield Attack("disk_flood", "write on and on", ("disk",), disk, alone=True, limits=SMALL_DISK)

@@ -168,13 +168,16 @@ def child_bomb(run: Outcome) -> object:
 
 
 def cpu(run: Outcome) -> object:
-    """Half a core was given; a quota lets a first period pass."""
+    """One core was given; a quota lets a first period pass.
+
+    A whole one: without cgroups a sandbox is kept to cores, not to a part of one.
+    """
     used = float((run.output / "cpu").read_text())
     seen = run.seen
     if seen.cpu_s is not None and seen.started_at is not None and seen.finished_at is not None:
         # What the host counted; a kernel of the sandbox's own may tell the guest anything.
         used = min(used, seen.cpu_s / (seen.finished_at - seen.started_at).total_seconds())
-    return {} if used <= 0.75 else {"cores": round(used, 2)}
+    return {} if used <= 1.3 else {"cores": round(used, 2)}
 
 
 def disk(run: Outcome) -> object:

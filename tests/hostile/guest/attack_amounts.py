@@ -251,7 +251,7 @@ def fork_bomb():
 
 
 def cpu_burn():
-    """Four spinners on half a core."""
+    """Four spinners on one core."""
     began = time.monotonic()
     children = []
     for _ in range(4):
