@@ -121,7 +121,9 @@ def _fill(daemon: object) -> list[str]:
     """Take what capacity is left, so that no measured job starts; return who takes it."""
     jobs = []
     while len(jobs) < 64:
-        job = daemon.submit("noop", params={"sleep_s": 3000}, priority=90)
+        job = daemon.submit(
+            "noop", params={"sleep_s": 3000}, resources={"timeout_s": 3600}, priority=90
+        )
         time.sleep(0.3)
         jobs.append(job)
         if daemon.job(job)["state"] == "queued":
