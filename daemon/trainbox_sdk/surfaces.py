@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from trainbox_sdk.engine import Engine
 from trainbox_sdk.operations import Content, Operation, SecurityScheme
 
 REQUEST_ID = web.RequestKey("request_id", str)
 """Key under which every request carries its id, for error bodies: ``request[REQUEST_ID]``."""
+
+_TOLD_ON = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.CONTENT_RANGE)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,3 +68,17 @@ class Surface(ABC):
     @abstractmethod
     def error_response(self, error: Exception, request: web.Request) -> web.Response:
         """Turn any exception under this surface's prefixes into the dialect's own body."""
+
+
+def headers_told_on(error: web.HTTPException) -> dict[str, str]:
+    """Return the headers of the HTTP layer's own refusal that belong on any surface's answer."""
+    return {str(name): error.headers[name] for name in _TOLD_ON if name in error.headers}
+
+
+def sentence_of(error: web.HTTPException, request: web.Request) -> str:
+    """Return what is wrong, for a surface whose error body is one sentence."""
+    if error.status == web.HTTPNotFound.status_code:
+        return f"{request.path} is not a path of this daemon"
+    if error.status == web.HTTPMethodNotAllowed.status_code:
+        return f"{request.path} takes {error.headers.get(hdrs.ALLOW, 'another method')}"
+    return error.text or error.reason

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
-from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from trainbox_plugins.custom_training.names import in_our_words
 from trainbox_sdk import errors as sdk
+from trainbox_sdk.sound_json import json_bytes
+from trainbox_sdk.surfaces import headers_told_on, sentence_of
 
 RETRY_AFTER_S = 5
 UNPROCESSABLE = 422
@@ -138,20 +139,13 @@ def _sentence(message: str, hint: str) -> str:
 
 
 def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
-    kept = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.CONTENT_RANGE)
-    headers = {str(name): error.headers[name] for name in kept if name in error.headers}
-    text = error.text or error.reason
-    if error.status == web.HTTPNotFound.status_code:
-        text = f"{request.path} is not a path of this daemon"
-    elif error.status == web.HTTPMethodNotAllowed.status_code:
-        text = f"{request.path} takes {headers.get(hdrs.ALLOW, 'another method')}"
-    return _response(error.status, text, headers)
+    return _response(error.status, sentence_of(error, request), headers_told_on(error))
 
 
 def _response(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
         status=status,
-        body=to_json({"detail": detail}),
+        body=json_bytes({"detail": detail}),
         content_type="application/json",
         headers=headers,
     )

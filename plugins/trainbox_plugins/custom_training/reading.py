@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from trainbox_plugins.custom_training.errors import Fault, PreciseFailure, refused
+from trainbox_sdk.sound_json import json_bytes
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -90,5 +91,4 @@ def _require_finite(value: object, where: tuple[str | int, ...]) -> None:
 
 def json_reply(document: object, *, status: int = 200) -> web.Response:
     """Return a JSON answer; times are RFC 3339, numbers JSON lacks become null."""
-    body = to_json(document, inf_nan_mode="null")
-    return web.Response(status=status, body=body, content_type="application/json")
+    return web.Response(status=status, body=json_bytes(document), content_type="application/json")

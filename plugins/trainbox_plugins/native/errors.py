@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from trainbox_sdk import errors as sdk
 from trainbox_sdk.problems import MEDIA_TYPE, Problem, http_problem
 from trainbox_sdk.sound_json import json_bytes
-from trainbox_sdk.surfaces import REQUEST_ID
+from trainbox_sdk.surfaces import REQUEST_ID, headers_told_on
 
 RETRY_AFTER_S = 5
 
@@ -90,8 +90,7 @@ def _from_sdk(error: sdk.TrainboxError, request: web.Request) -> web.Response:
 
 
 def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
-    kept = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.CONTENT_RANGE)
-    headers = {str(name): error.headers[name] for name in kept if name in error.headers}
+    headers = headers_told_on(error)
     document = http_problem(
         status=error.status,
         path=request.path,

@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 
 from trainbox_sdk import errors as sdk
 from trainbox_sdk.sound_json import json_bytes
+from trainbox_sdk.surfaces import headers_told_on, sentence_of
 
 RETRY_AFTER_S = 5
 STATUSES: Mapping[type[sdk.TrainboxError], int] = {
@@ -47,14 +48,7 @@ def _from_sdk(error: sdk.TrainboxError) -> web.Response:
 
 
 def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
-    kept = (hdrs.ALLOW, hdrs.RETRY_AFTER)
-    headers = {str(name): error.headers[name] for name in kept if name in error.headers}
-    text = error.text or error.reason
-    if error.status == web.HTTPNotFound.status_code:
-        text = f"{request.path} is not a path of this daemon"
-    elif error.status == web.HTTPMethodNotAllowed.status_code:
-        text = f"{request.path} takes {headers.get(hdrs.ALLOW, 'another method')}"
-    return _response(error.status, text, headers)
+    return _response(error.status, sentence_of(error, request), headers_told_on(error))
 
 
 def _response(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
-from pydantic_core import to_json
 
 from trainbox_plugins.custom_training import answers, wire
 from trainbox_plugins.custom_training.credentials import Caller
@@ -22,6 +21,7 @@ from trainbox_sdk.errors import NotFound
 from trainbox_sdk.job_logs import LogFilter, LogLevel, LogLine
 from trainbox_sdk.jobs import JobView
 from trainbox_sdk.operations import Content, Operation, Reply
+from trainbox_sdk.sound_json import json_bytes
 
 MIB = 1024**2
 PAGE = 5000
@@ -169,12 +169,12 @@ async def _as_text(
 async def _as_json(
     run: RunRecord, first: Sequence[LogLine] | None, rest: AsyncIterator[Sequence[LogLine]]
 ) -> AsyncIterator[bytes]:
-    head = to_json({"model_id": run.model_id, "run_id": run.id})
+    head = json_bytes({"model_id": run.model_id, "run_id": run.id})
     yield head[:-1] + b',"lines":['
     if first is not None:
-        yield b",".join(to_json(_line(each)) for each in first)
+        yield b",".join(json_bytes(_line(each)) for each in first)
         async for lines in rest:
-            yield b"," + b",".join(to_json(_line(each)) for each in lines)
+            yield b"," + b",".join(json_bytes(_line(each)) for each in lines)
     yield b"]}"
 
 
