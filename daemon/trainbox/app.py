@@ -29,7 +29,7 @@ from trainbox.engine.disposal import Disposal
 from trainbox.engine.draining import Drain
 from trainbox.engine.events import EventFeed
 from trainbox.engine.facade import EngineFacade, Rooms
-from trainbox.engine.health import FreeSpaceFloor, Pulse, Space
+from trainbox.engine.health import FreeSpaceFloor, Pulse
 from trainbox.engine.heartbeat import Heartbeat
 from trainbox.engine.intake import Intake
 from trainbox.engine.log_archive import LogArchive
@@ -190,13 +190,7 @@ async def _furnish(
         imports=ImportRoots(settings.allowed_import_roots),
         rows=RowReader(),
         trash=Trash(store, blobs),
-        assets=Assets(
-            store,
-            blobs,
-            reserve,
-            Space(state_dir),
-            free_bytes_floor=settings.free_bytes_floor,
-        ),
+        assets=Assets(store, blobs, reserve, floor),
         reserve=reserve,
         ingest=ingest,
         registry=registry,
@@ -209,8 +203,7 @@ async def _furnish(
             pulse,
             admit=plugins.admit,
             default_backend=settings.backend,
-            state_dir=state_dir,
-            free_bytes_floor=settings.free_bytes_floor,
+            floor=floor,
             versions={info.name: info.version for info in plugins.infos()},
             drain=drain,
             recorder=metrics,

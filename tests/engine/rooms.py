@@ -18,7 +18,7 @@ from trainbox.disks import Disks
 from trainbox.engine.access import Access
 from trainbox.engine.builds import Builds
 from trainbox.engine.events import EventFeed
-from trainbox.engine.health import Pulse
+from trainbox.engine.health import FreeSpaceFloor, Pulse
 from trainbox.engine.intake import Intake
 from trainbox.engine.reconcile import Reconciler
 from trainbox.engine.sandboxes import SandboxFiles
@@ -189,8 +189,7 @@ class Daemon:
             self.pulse,
             admit=world.admit,
             default_backend="auto",
-            state_dir=world.state_dir,
-            free_bytes_floor=world.free_bytes_floor,
+            floor=FreeSpaceFloor(world.state_dir, world.free_bytes_floor),
         )
 
         async def read(after: int, job_id: str | None, limit: int) -> list[JobEvent]:

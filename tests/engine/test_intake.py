@@ -346,9 +346,9 @@ async def test_before_it_refuses_it_asks_for_room(world: World, gave: set[str]) 
     asked: list[int] = []
 
     async def relieve() -> set[str]:
-        asked.append(daemon.intake._free_bytes_floor)
+        asked.append(daemon.intake._floor._floor)
         if gave:
-            daemon.intake._free_bytes_floor = 0
+            daemon.intake._floor._floor = 0
         return gave
 
     world.free_bytes_floor = 2**62

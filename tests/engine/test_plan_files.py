@@ -11,7 +11,7 @@ from points import Points, crash, unwatch, watch
 from rooms import ANN, BOB, ROOT, Daemon, Drawn, World, a_step
 
 from trainbox.engine.assets import Assets
-from trainbox.engine.health import Space
+from trainbox.engine.health import FreeSpaceFloor
 from trainbox.engine.plan_files import with_digests
 from trainbox.engine.trash import Trash
 from trainbox.reserve import Reserve
@@ -47,8 +47,9 @@ def takes(world: World) -> World:
 
 
 def room(daemon: Daemon, floor: int = 0) -> Assets:
-    space, reserve = Space(daemon.world.state_dir), Reserve(daemon.world.state_dir)
-    return Assets(daemon.store, daemon.blobs, reserve, space, free_bytes_floor=floor)
+    reserve = Reserve(daemon.world.state_dir)
+    kept_free = FreeSpaceFloor(daemon.world.state_dir, floor)
+    return Assets(daemon.store, daemon.blobs, reserve, kept_free)
 
 
 async def stream(data: bytes):

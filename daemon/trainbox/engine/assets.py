@@ -8,7 +8,7 @@ from pathlib import Path
 from trainbox.blobs import Blob, BlobStore
 from trainbox.cancellation import whole
 from trainbox.clock import now
-from trainbox.engine.health import Space
+from trainbox.engine.health import FreeSpaceFloor
 from trainbox.ids import new_id
 from trainbox.reserve import Reserve
 from trainbox.store import Store
@@ -27,8 +27,7 @@ class Assets:
 
     Args:
         store, blobs, reserve: where things are.
-        space: what is left on the disk.
-        free_bytes_floor: below it nothing is accepted.
+        floor: below it nothing is accepted.
     """
 
     def __init__(
@@ -36,15 +35,12 @@ class Assets:
         store: Store,
         blobs: BlobStore,
         reserve: Reserve,
-        space: Space,
-        *,
-        free_bytes_floor: int,
+        floor: FreeSpaceFloor,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._reserve = reserve
-        self._space = space
-        self._floor = free_bytes_floor
+        self._floor = floor
 
     async def create(
         self, who: Principal, new: NewAsset, chunks: AsyncIterator[bytes], acts: Sequence[Act]
@@ -57,7 +53,7 @@ class Assets:
             StorageFull: no room.
         """
         _check(new)
-        self._space.require(self._floor)
+        self._floor.require()
         try:
             blob = await self._blobs.put_stream(chunks, new.max_bytes)
         except TooLarge as error:

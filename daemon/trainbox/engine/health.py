@@ -144,52 +144,52 @@ class Pulse:
             return Health(ok=False, detail=f"its probe failed: {error!r}")
 
 
-class Space:
-    """Free space under a directory, looked at no more often than :data:`SPACE_FRESH_S`."""
+class FreeSpaceFloor:
+    """Whether there is room for more, looked at no more often than :data:`SPACE_FRESH_S`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: on the file system that everything is written to.
+        floor_bytes: what must be free, as an unprivileged user may use it.
+    """
+
+    def __init__(self, folder: Path, floor_bytes: int) -> None:
         self._folder = folder
+        self._floor = floor_bytes
         self._seen = (float("-inf"), 0)
 
-    def free_bytes(self) -> int:
-        """Return the free bytes, as an unprivileged user may use them."""
-        now = time.monotonic()
-        if now - self._seen[0] > SPACE_FRESH_S:
-            self._seen = (now, shutil.disk_usage(self._folder).free)
-        return self._seen[1]
+    def reached(self) -> bool:
+        """Whether less than the floor is free."""
+        return self._free_bytes() < self._floor
 
-    def require(self, floor_bytes: int) -> None:
+    def look_again(self) -> None:
+        """Forget what was seen: something has been deleted since."""
+        self._seen = (float("-inf"), 0)
+
+    def require(self) -> None:
         """Refuse what would take the room that is kept free.
 
         Raises:
             StorageFull: less than the floor is free.
         """
-        free = self.free_bytes()
-        if free < floor_bytes:
+        free = self._free_bytes()
+        if free < self._floor:
             raise StorageFull(
-                f"{self._folder} has {free} bytes free, under the floor of {floor_bytes}",
+                f"{self._folder} has {free} bytes free, under the floor of {self._floor}",
                 hint="free some space; queued jobs are kept",
             )
 
-
-class FreeSpaceFloor:
-    """Whether there is room for another sandbox to begin.
-
-    Args:
-        folder: on the file system that steps write to.
-        floor_bytes: what must be free.
-    """
-
-    def __init__(self, folder: Path, floor_bytes: int) -> None:
-        self._space = Space(folder)
-        self._floor = floor_bytes
-
     def shortage(self) -> str:
-        """Say what is short; nothing where nothing is."""
-        free = self._space.free_bytes()
+        """Say what a sandbox waits for; nothing where nothing is short."""
+        free = self._free_bytes()
         if free >= self._floor:
             return ""
         return f"waits for disk space: {free:,} bytes are free, {self._floor:,} are kept free"
+
+    def _free_bytes(self) -> int:
+        now = time.monotonic()
+        if now - self._seen[0] > SPACE_FRESH_S:
+            self._seen = (now, shutil.disk_usage(self._folder).free)
+        return self._seen[1]
 
 
 def _as_it_is(health: Health) -> Health:

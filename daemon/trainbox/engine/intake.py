@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -30,7 +29,7 @@ from trainbox.engine.complaints import (
     task_resource_errors,
 )
 from trainbox.engine.draining import Drain
-from trainbox.engine.health import Pulse, Space
+from trainbox.engine.health import FreeSpaceFloor, Pulse
 from trainbox.engine.identity import Identity
 from trainbox.engine.plan_files import with_digests
 from trainbox.ids import new_id
@@ -65,8 +64,7 @@ class Intake:
     Args:
         admit: the plugins' decision: why the job is refused, or None.
         default_backend: ``auto`` or a name.
-        state_dir: whose free space is watched.
-        free_bytes_floor: below it nothing is accepted.
+        floor: below it nothing is accepted.
         drain: closed while an operator empties the daemon.
         recorder: told how long the write took.
         versions: of plugins, by name: a part of what makes jobs identical.
@@ -82,8 +80,7 @@ class Intake:
         *,
         admit: Callable[[Principal, JobSpec], str | None],
         default_backend: str,
-        state_dir: Path,
-        free_bytes_floor: int,
+        floor: FreeSpaceFloor,
         drain: Drain | None = None,
         recorder: Recorder = NOBODY,
         versions: Mapping[str, str] | None = None,
@@ -98,10 +95,8 @@ class Intake:
         self._pulse = pulse
         self._admit = admit
         self._default_backend = default_backend
-        self._state_dir = state_dir
-        self._space = Space(state_dir)
+        self._floor = floor
         self._relieve = relieve
-        self._free_bytes_floor = free_bytes_floor
 
     async def submit(
         self,
@@ -182,13 +177,9 @@ class Intake:
         return task
 
     async def _require_space(self) -> None:
-        if (
-            self._relieve is not None
-            and self._space.free_bytes() < self._free_bytes_floor
-            and await self._relieve()
-        ):
-            self._space = Space(self._state_dir)
-        self._space.require(self._free_bytes_floor)
+        if self._relieve is not None and self._floor.reached() and await self._relieve():
+            self._floor.look_again()
+        self._floor.require()
 
     async def _dataset(self, who: Principal, task: TaskType, spec: JobSpec) -> DatasetView | None:
         if spec.dataset_id is None:
