@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 
 import pytest
 
@@ -78,6 +79,24 @@ async def test_sparse_files_count_by_their_blocks(store, tmp_path):
     with (files.writable.scratch(step_id) / "sparse").open("wb") as sparse:
         sparse.truncate(64 * MIB)
     assert MIB <= files.writable.taken_by([step_id])[step_id] < 2 * MIB
+
+
+async def test_scratch_nested_deeper_than_the_interpreters_stack_is_measured_and_goes(
+    store, tmp_path
+):
+    files = SandboxFiles(tmp_path / "state")
+    [step] = await failed_steps(store, files, 1)
+    here = os.open(files.writable.scratch(step), os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    taken = files.writable.taken_by([step])[step]
+    assert taken > MIB + 1500 * 512, "what only directories hold counts as well"
+    blobs = BlobStore(tmp_path / "state" / "blobs")
+    assert await Disposal(store, blobs, files, 3600.0, keep_bytes=MIB).relieve() == {step}
+    assert not files.writable.scratch(step).exists()
 
 
 async def test_where_little_is_free_scratch_goes_but_of_what_was_retried(store, tmp_path):

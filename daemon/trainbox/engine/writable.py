@@ -8,6 +8,7 @@ import stat
 import subprocess
 from collections.abc import Collection, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -207,10 +208,22 @@ def room(path: Path) -> int:
 
 
 def _all_in(path: Path) -> Iterator[os.stat_result]:
-    """Yield what is known of a path and of the files in it; what goes meanwhile is left out."""
-    yield from filter(None, [_facts(path)])
-    for folder, _, names in os.walk(path):
-        yield from filter(None, (_facts(Path(folder, name)) for name in names))
+    """Yield what is known of a path and of all that lies in it; what goes meanwhile is left out.
+
+    Not by ``os.walk``, which before Python 3.12 calls itself for each level: what lies there was
+    written by strangers, who can nest deeper than the interpreter's stack. What is nested deeper
+    than a path can tell is left out too.
+    """
+    waiting = [path]
+    while waiting:
+        here = waiting.pop()
+        facts = _facts(here)
+        if facts is None:
+            continue
+        yield facts
+        if stat.S_ISDIR(facts.st_mode):
+            with suppress(OSError), os.scandir(here) as entries:
+                waiting += [here / entry.name for entry in entries]
 
 
 def _facts(path: Path) -> os.stat_result | None:
